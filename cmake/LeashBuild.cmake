@@ -1,0 +1,31 @@
+# How leash itself is built: warnings, sanitizers, ccache. Nothing of this reaches a user's targets.
+
+if(PROJECT_IS_TOP_LEVEL)
+  if(NOT CMAKE_BUILD_TYPE AND NOT CMAKE_CONFIGURATION_TYPES)
+    set(CMAKE_BUILD_TYPE Release CACHE STRING "" FORCE)
+  endif()
+  set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+  set(CMAKE_CXX_EXTENSIONS OFF)
+  find_program(LEASH_CCACHE ccache)
+  if(LEASH_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
+    # The sloppiness is what ccache asks for where precompiled headers are used.
+    set(CMAKE_CXX_COMPILER_LAUNCHER
+        ${CMAKE_COMMAND} -E env CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime ${LEASH_CCACHE})
+  endif()
+endif()
+
+if(LEASH_SANITIZE)
+  add_compile_options(-fsanitize=${LEASH_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
+  add_link_options(-fsanitize=${LEASH_SANITIZE})
+endif()
+
+# Marks a target as ours: warnings, and as errors where LEASH_DEVELOPER says so.
+function(leash_own target)
+  target_compile_options(${target} PRIVATE -Wall -Wextra -Wpedantic)
+  if(CMAKE_CXX_COMPILER_ID MATCHES "Clang")
+    target_compile_options(${target} PRIVATE -Wshadow -Wthread-safety)
+  endif()
+  if(LEASH_DEVELOPER)
+    target_compile_options(${target} PRIVATE -Werror)
+  endif()
+endfunction()

@@ -1,0 +1,172 @@
+// The control block of a goroutine, and its park word.
+//
+// Park word: bits 0..2 state, bits 3..63 epoch. The epoch counts parks and ends; it survives reuse of the slot.
+//
+//   state     who may change it          to what
+//   free      allocator (spawn)          active
+//   active    the goroutine's worker     parked, held (it waits), done (it ended)
+//   parked    any waker, by one CAS      active: the CAS makes the waker the goroutine's only owner until it schedules
+//   it held      a waker, not cancellation  active (waits that cancellation must not cut short) done      the last
+//   owner of the slot free
+//
+// Invariants
+//  G1. Whoever makes parked -> active (one CAS, acq_rel) may write winner, bits and the waiter's result, and must
+//  schedule it. G2. parked is published last: after the waiters stand in their queues, and before the queues' locks are
+//  given back. G3. Between publishing parked and the CAS nothing in the frames, the stored callable or the waiters'
+//  fixed fields changes.
+#pragma once
+#include <atomic>
+#include <coroutine>
+#include <cstdint>
+#include <exception>
+#include <leash/object.hpp>
+#include <source_location>
+
+namespace leash {
+
+struct promise_base;
+struct waiter;
+struct scope_core;
+struct runtime;
+struct local_value;
+struct lineage;
+struct goroutine_core;
+
+/// A pointer into the arena in 32 bits.
+template <class T>
+class compact {
+ public:
+  constexpr compact() noexcept {}
+  compact(T* p) noexcept
+      : at_(p == nullptr
+                ? 0
+                : static_cast<std::uint32_t>(
+                      static_cast<std::size_t>(reinterpret_cast<const std::byte*>(p) - arena::all.base) / 16 + 1)) {}
+  T* get() const noexcept {
+    return at_ == 0 ? nullptr : reinterpret_cast<T*>(arena::all.base + (static_cast<std::size_t>(at_) - 1) * 16);
+  }
+  T* operator->() const noexcept { return get(); }
+  explicit operator bool() const noexcept { return at_ != 0; }
+
+ private:
+  std::uint32_t at_ = 0;
+};
+
+/// The part of a context that every wait looks at.
+struct context_flag : object {
+  using object::object;
+  std::atomic<std::uint8_t> ended{0};  // 0, or a context_error; set once, before the heavy fence of cancellation
+  std::uint8_t shape = 0;              // the context's own use
+  std::uint16_t runtime_index = 0;
+};
+
+enum class park_state : std::uint64_t { free = 0, active = 1, parked = 2, held = 3, done = 4 };
+
+LEASH_INLINE constexpr park_state state_of(std::uint64_t word) noexcept { return static_cast<park_state>(word & 7); }
+LEASH_INLINE constexpr std::uint64_t epoch_of(std::uint64_t word) noexcept { return word >> 3; }
+LEASH_INLINE constexpr std::uint64_t with_state(std::uint64_t word, park_state s) noexcept {
+  return (word & ~std::uint64_t{7}) | static_cast<std::uint64_t>(s);
+}
+LEASH_INLINE constexpr std::uint64_t next_epoch(std::uint64_t word, park_state s) noexcept {
+  return ((word >> 3) + 1) << 3 | static_cast<std::uint64_t>(s);
+}
+
+/// What the runtime must know about the callable and the result that are stored behind a goroutine_core.
+struct goroutine_type {
+  std::uint32_t bytes;             // of the whole block
+  void (*start)(goroutine_core*);  // calls the callable: sets leaf, or has run it to its end
+  void (*drop_callable)(goroutine_core*) noexcept;
+  void (*drop_result)(goroutine_core*) noexcept;
+  std::size_t (*callable_bytes)(const goroutine_core*, const std::byte*& begin) noexcept;
+};
+
+// bits
+inline constexpr std::uint8_t g_cut = 1;         // woken to unwind
+inline constexpr std::uint8_t g_unwinding = 2;   // its frames are being destroyed
+inline constexpr std::uint8_t g_retry = 4;       // see retrying_waiter
+inline constexpr std::uint8_t g_failed = 8;      // ended by an exception
+inline constexpr std::uint8_t g_completed = 16;  // ended by itself, with a result
+inline constexpr std::uint8_t g_started = 32;
+inline constexpr std::uint8_t g_has_callable = 64;
+inline constexpr std::uint8_t g_carries = 128;  // an exception of a clean-up comes out where the unwinding ends
+
+// refs
+inline constexpr std::uint8_t ref_running = 1;
+inline constexpr std::uint8_t ref_handle = 2;
+inline constexpr std::uint8_t ref_watch = 4;  // a reclaim waits for its end
+
+#ifndef LEASH_SENTINEL
+#define LEASH_SENTINEL 0
+#endif
+#if LEASH_SENTINEL
+/// Ends the program if g was proved leaked and is about to be woken by anything but an unwinding.
+LEASH_COLD void sentinel(goroutine_core* g) noexcept;
+#endif
+/// Verdicts given so far count no more: something was unwound from outside, and what that frees may wake the judged.
+void forget_verdicts() noexcept;
+
+struct goroutine_core {
+  std::atomic<std::uint64_t> park;  // A1: survives reuse
+  goroutine_core* next = nullptr;   // run queue, free list
+  promise_base* leaf = nullptr;     // innermost frame; null before the start
+  union {
+    waiter* wait;                // the wait it is parked in; with wait_count != 1 an array of waiter*
+    std::exception_ptr failure;  // with g_failed: what ended it
+  };
+  context_flag* ctx = nullptr;  // innermost context; counted by whoever set it
+  const goroutine_type* type;
+  std::source_location spawned_at;
+  std::uint64_t id;
+  waiter* joiners = nullptr;              // under join_lock_of(this)
+  compact<scope_core> home;               // the scope it belongs to
+  compact<goroutine_core> before, after;  // siblings in the same shard of `home`
+  compact<local_value> locals;            // name, labels, values
+  compact<lineage> kin, own_kin;          // see lineage in scope.hpp: the one it belongs to, the one it started
+  std::uint32_t parked_at = 0;            // coarse ticks, see coarse_tick()
+  std::uint32_t mark;  // the marker's; survives reuse, so that the constructor does not race with a pass
+  std::uint16_t wait_count = 0;
+  std::uint16_t winner = 0;
+  std::uint16_t budget = 1;  // operations that may complete at once before it yields
+  std::uint16_t runtime_index;
+  std::atomic<std::uint8_t> refs{ref_running | ref_handle};
+  std::uint8_t shard = 0;
+  std::uint8_t bits = 0;
+  std::atomic<std::uint8_t> killed{0};  // reclaimed: nothing but clean-up runs any more
+#if LEASH_SENTINEL
+  std::atomic<std::uint32_t> judged{0};  // the generation of verdicts in which it was proved leaked
+#endif
+
+  /// `word` and `mark` are what the slot held before.
+  goroutine_core(const goroutine_type* t, std::uint64_t word, std::uint32_t old_mark, std::uint64_t new_id,
+                 std::uint16_t rt, std::source_location where) noexcept
+      : park(with_state(word, park_state::active)),
+        wait(nullptr),
+        type(t),
+        spawned_at(where),
+        id(new_id),
+        mark(old_mark),
+        runtime_index(rt) {}
+  goroutine_core(const goroutine_core&) = delete;
+  ~goroutine_core() {}
+
+  /// One CAS; true: the caller owns the goroutine now (G1). `also_held`: waits that cancellation leaves alone too.
+  LEASH_INLINE bool try_claim(bool also_held = true) noexcept {
+#if LEASH_SENTINEL
+    if (judged.load(std::memory_order_relaxed) != 0) sentinel(this);
+#endif
+    std::uint64_t word = park.load(std::memory_order_relaxed);
+    park_state const s = state_of(word);
+    if (s != park_state::parked && !(also_held && s == park_state::held)) return false;
+    // Acquire: sees the frames that the parking worker wrote. Release: what the waker did before is seen by who scans
+    // later.
+    return park.compare_exchange_strong(word, next_epoch(word, park_state::active), std::memory_order_acq_rel,
+                                        std::memory_order_relaxed);
+  }
+};
+
+/// Makes a goroutine that the caller owns runnable. Any thread.
+void schedule(goroutine_core*);
+/// Sends it to the back of the queue.
+void schedule_last(goroutine_core*);
+
+}  // namespace leash

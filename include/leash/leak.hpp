@@ -1,0 +1,89 @@
+// The proof: which goroutines can never be completed, why, and their reclaim.
+//
+// A pass reads parked goroutines without stopping anybody, in this order: (1) their waits and frames, against the park
+// word; (2) the totals that the objects keep; (3) the park words again. A goroutine whose word changed takes no part.
+// The rules of soundness are numbered in src/leak/pass.cpp, and in docs/design/proof.md with the interleavings behind
+// them.
+#pragma once
+#include <cstddef>
+#include <iosfwd>
+#include <leash/looking.hpp>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace leash {
+
+enum class leak_role : std::uint8_t { core, dependent };
+/// proven: from counts alone. confined: also that what lives in a frame is reached by reference only from its owner's
+/// family.
+enum class leak_grade : std::uint8_t { proven, confined };
+
+/// A goroutine whose wait nothing the program can still do will complete.
+struct leak {
+  goroutine_info who;
+  leak_role role;  // core: part of a terminal knot; dependent: waits, directly or not, for the core
+  leak_grade grade;
+  std::string why;  // what it waits for, who holds what could complete it, and why they cannot
+};
+
+struct leak_findings;  // the marker's own
+
+/// What a pass proved: a range of leak, core first. Empty: nothing is provably leaked now. A value; stays readable
+/// after the run.
+///
+/// Up to 10,000 leaks are described when they are found; a larger report reads its goroutines when it is first looked
+/// into, and knows only the ids of those that have ended by then.
+class leak_report {
+ public:
+  leak_report() = default;
+  std::size_t size() const noexcept;
+  bool empty() const noexcept { return size() == 0; }
+  const leak* begin() const;
+  const leak* end() const { return begin() + size(); }
+  const leak& operator[](std::size_t i) const { return begin()[i]; }
+  /// An object {"leaks": [...]}; the fields of leak and goroutine_info.
+  std::string to_json() const;
+  /// A graph for Graphviz: who waits for whom.
+  std::string to_dot() const;
+
+  /// For the library.
+  std::shared_ptr<leak_findings> findings;
+};
+std::ostream& operator<<(std::ostream&, const leak_report&);
+
+/// Runs the detection now, over everything parked in this runtime (from a thread that is no worker: over all runtimes).
+///
+/// Does not stop the workers. Complexity: linear in goroutines and the handles in their frames; about 0.1 us for each.
+/// Thread safety: any thread; passes take turns.
+leak_report find_leaks();
+
+struct reclaim_options {
+  bool confined = false;  // also what is only confined
+};
+
+/// Awaited, or waited for off the workers, it unwinds what the report proved leaked.
+class [[nodiscard]] reclaim_operation : public operation_base {
+ public:
+  using result_type = std::size_t;
+  reclaim_operation(leak_report r, reclaim_options o) : report_(std::move(r)), options_(o) {}
+  /// Off the workers: blocks the thread until the victims have ended. The number of them.
+  std::size_t wait();
+  /// How a goroutine awaits it.
+  task<std::size_t> as_task();
+
+ private:
+  leak_report report_;
+  reclaim_options options_;
+};
+
+/// Unwinds proven goroutines, as goroutines on their workers: destructors run, locks are released (and poisoned),
+/// scopes they own are cancelled and joined. Waits until they have ended.
+///
+/// Victims: the core goroutines of the report that have no live descendants, one of each knot (the newest); the root
+/// never. What they free may wake others: look again.  Returns: how many ended.
+inline reclaim_operation reclaim(const leak_report& r, const reclaim_options& o = {}) {
+  return reclaim_operation(r, o);
+}
+
+}  // namespace leash

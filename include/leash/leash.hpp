@@ -1,0 +1,23 @@
+// All of leash.
+#pragma once
+#include <leash/after_func.hpp>
+#include <leash/blocking.hpp>
+#include <leash/boundary.hpp>
+#include <leash/cancel.hpp>
+#include <leash/channel.hpp>
+#include <leash/condition.hpp>
+#include <leash/context.hpp>
+#include <leash/gather.hpp>
+#include <leash/leak.hpp>
+#include <leash/looking.hpp>
+#include <leash/mutex.hpp>
+#include <leash/once.hpp>
+#include <leash/run.hpp>
+#include <leash/scope.hpp>
+#include <leash/select.hpp>
+#include <leash/semaphore.hpp>
+#include <leash/shared_mutex.hpp>
+#include <leash/sleep.hpp>
+#include <leash/task.hpp>
+#include <leash/version.hpp>
+#include <leash/wait_group.hpp>

@@ -1,0 +1,47 @@
+// What every thing that can be waited for has in common: the header that the leak marker reads.
+#pragma once
+#include <atomic>
+#include <cstdint>
+#include <leash/arena.hpp>
+#include <source_location>
+
+namespace leash {
+
+enum class object_type : std::uint8_t {
+  none,
+  channel,
+  mutex,
+  shared_mutex,
+  semaphore,
+  wait_group,
+  once,
+  event,
+  condition,
+  context,
+  scope,
+  cancel_source,
+  lineage,
+};
+
+/// The core of a channel, lock, context...: lies in the arena, so that a pointer found in a frozen frame can be checked
+/// and read whatever became of it.
+struct object {
+  std::atomic<object_type> type{object_type::none};
+  std::uint8_t bits[3]{};
+  std::uint32_t pass = 0;    // the marker's: the pass that the two counts belong to
+  std::uint32_t found[2]{};  // the marker's: handles found in frozen memory
+  std::uint32_t node = 0;    // the marker's: index of its node in this pass
+  std::source_location made_at;
+
+  explicit object(object_type t, std::source_location where = {}) noexcept : made_at(where) {
+    type.store(t, std::memory_order_relaxed);
+  }
+  object(const object&) = delete;
+  object& operator=(const object&) = delete;
+  ~object() { type.store(object_type::none, std::memory_order_relaxed); }
+
+  static void* operator new(std::size_t bytes) { return arena::allocate(arena::kind::object, bytes); }
+  static void operator delete(void* p, std::size_t bytes) noexcept { arena::deallocate(arena::kind::object, p, bytes); }
+};
+
+}  // namespace leash

@@ -1,0 +1,77 @@
+// What the compiler, the processor and the sanitizers are asked for, in one place; and how the library stops a program.
+#pragma once
+#include <source_location>
+#include <string_view>
+
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define LEASH_ASAN 1
+#endif
+#if __has_feature(thread_sanitizer)
+#define LEASH_TSAN 1
+#endif
+#endif
+#if defined(__SANITIZE_ADDRESS__) && !defined(LEASH_ASAN)
+#define LEASH_ASAN 1
+#endif
+#if defined(__SANITIZE_THREAD__) && !defined(LEASH_TSAN)
+#define LEASH_TSAN 1
+#endif
+#ifndef LEASH_ASAN
+#define LEASH_ASAN 0
+#endif
+#ifndef LEASH_TSAN
+#define LEASH_TSAN 0
+#endif
+
+#define LEASH_NOINLINE [[gnu::noinline]]
+#define LEASH_COLD [[gnu::cold, gnu::noinline]]
+#define LEASH_INLINE [[gnu::always_inline]] inline
+
+#if defined(__clang__)
+/// For the few functions that read memory which its owner may be changing, and validate afterwards (the leak marker,
+/// dumps).
+#define LEASH_READS_FROZEN [[gnu::noinline]] __attribute__((no_sanitize("thread", "address")))
+#else
+#define LEASH_READS_FROZEN [[gnu::noinline]] __attribute__((no_sanitize_thread, no_sanitize_address))
+#endif
+
+#if LEASH_ASAN
+extern "C" void __asan_poison_memory_region(void const volatile*, decltype(sizeof(0)));
+extern "C" void __asan_unpoison_memory_region(void const volatile*, decltype(sizeof(0)));
+#endif
+
+namespace leash {
+
+/// Tells the processor that this is a spin loop.
+LEASH_INLINE void cpu_relax() noexcept {
+#if defined(__x86_64__) || defined(__i386__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+LEASH_INLINE void poison_memory([[maybe_unused]] void* at, [[maybe_unused]] decltype(sizeof(0)) bytes) noexcept {
+#if LEASH_ASAN
+  __asan_poison_memory_region(at, bytes);
+#endif
+}
+LEASH_INLINE void unpoison_memory([[maybe_unused]] void* at, [[maybe_unused]] decltype(sizeof(0)) bytes) noexcept {
+#if LEASH_ASAN
+  __asan_unpoison_memory_region(at, bytes);
+#endif
+}
+
+/// Ends the program with `leash: <what>` on the standard error; for broken invariants and for misuse that nothing can
+/// catch.
+[[noreturn]] LEASH_COLD void fatal(std::string_view what);
+
+/// Throws std::logic_error "<file>:<line>: <what>".
+[[noreturn]] LEASH_COLD void throw_misuse(std::string_view what, std::source_location where);
+[[noreturn]] LEASH_COLD void throw_misuse(std::string_view what);
+
+/// Throws std::invalid_argument "<file>:<line>: <what>".
+[[noreturn]] LEASH_COLD void throw_invalid(std::string_view what, std::source_location where);
+
+}  // namespace leash

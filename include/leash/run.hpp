@@ -1,0 +1,88 @@
+// run: a runtime, its root goroutine, and the thread that waits for both.
+#pragma once
+#include <functional>
+#include <leash/leak.hpp>
+#include <leash/scope.hpp>
+#include <optional>
+#include <source_location>
+#include <stdexcept>
+#include <type_traits>
+#include <utility>
+
+namespace leash {
+
+enum class leak_action : std::uint8_t { report, reclaim, abort };
+
+/// Every member has a default.
+struct options {
+  unsigned workers = 0;           // 0: as many as the process may use processors
+  unsigned blocking_threads = 0;  // the most threads for blocking(); 0: 256
+  std::function<void(const leak_report&)> on_leak =
+      {};                             // told of leaks that were not reported before; on a worker: be short
+  nanoseconds leak_check_every = {};  // 0: looked for only when everything is at rest
+  leak_action action = leak_action::report;
+  nanoseconds stuck_after = {};
+};
+
+/// All that is left can provably never move again. Everything was unwound before it is thrown.
+class deadlock_error : public std::runtime_error {
+ public:
+  explicit deadlock_error(leak_report r);
+  const leak_report& report() const noexcept { return *report_; }
+
+ private:
+  std::shared_ptr<const leak_report> report_;
+};
+
+/// A runtime, between its making and its end; for the library.
+class program {
+ public:
+  explicit program(const options&, simulation* = nullptr);
+  program(const program&) = delete;
+  ~program();
+  runtime& rt() noexcept;
+  scope& root_scope() noexcept;
+  /// Runs until every goroutine has ended. Throws what a goroutine left behind, or deadlock_error.
+  void run(goroutine_core* root);
+
+ private:
+  struct state;
+  std::unique_ptr<state> s_;
+};
+
+template <class F, class... Args>
+body_t<F, kept_t<Args>...> run_program(program& p, F&& f, Args&&... args) {
+  using R = body_t<F, kept_t<Args>...>;
+  auto* g =
+      make_goroutine(p.rt().index, std::source_location::current(), std::forward<F>(f), std::forward<Args>(args)...);
+  goroutine<R> handle(g);
+  p.run(g);
+  if (!(g->bits & g_completed)) throw std::runtime_error("leash::run: the root goroutine was cancelled");
+  if constexpr (std::is_reference_v<R>) {
+    return static_cast<R>(*g->value);
+  } else if constexpr (!std::is_void_v<R>) {
+    return std::move(*g->value);
+  }
+}
+
+/// Runs `f(args...)` as the root goroutine of a new runtime. Blocks the thread, which becomes its first worker.
+///
+/// Parameters: f, a callable that returns a task or a plain value; f and args are moved in and kept.
+/// Returns: what f returned, once every goroutine has ended.
+/// Errors: f's exception, or that of a goroutine under the runtime's root; deadlock_error when all that is left is
+/// proven leaked,
+///   after everything was unwound; std::logic_error inside a run; std::invalid_argument for options that cannot be met.
+/// Thread safety: several runtimes may exist at once, on threads of their own.
+template <class F, class... Args>
+  requires(!std::same_as<std::remove_cvref_t<F>, options>)
+body_t<F, kept_t<Args>...> run(F&& f, Args&&... args) {
+  program p{options{}};
+  return run_program(p, std::forward<F>(f), std::forward<Args>(args)...);
+}
+template <class F, class... Args>
+body_t<F, kept_t<Args>...> run(const options& o, F&& f, Args&&... args) {
+  program p(o);
+  return run_program(p, std::forward<F>(f), std::forward<Args>(args)...);
+}
+
+}  // namespace leash

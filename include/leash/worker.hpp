@@ -1,0 +1,189 @@
+// Workers, and the runtime that owns them: the scheduler.
+//
+// A worker runs goroutines from, in this order: its next slot (what it woke last; a chain of these is cut after a
+// while, so that nobody starves), its queue, the runtime's overflow queue, due timers, the queues of others. With
+// nothing to do it spins for a moment, then sleeps.
+//
+// One sleeping worker at a time is the *sentry*: while others are busy it looks up now and then (0.1 to 1 ms) for a
+// goroutine that waits in the next slot of a worker that does not get on, and for timers that are due on one. When all
+// sleep it sleeps until the earliest timer, or for ever: an idle program uses no processor time.
+//
+// Waking: a goroutine made runnable goes to the waker's next slot, and no worker is woken for it if a sentry is on
+// watch. What it pushes out goes to the queue, and one sleeping worker is woken unless some worker is looking for work
+// already. Dekker pair between "push; look for sleepers" and "go to sleep; look for work": light fence on the first
+// side.
+#pragma once
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <leash/fence.hpp>
+#include <leash/goroutine.hpp>
+#include <leash/run_queue.hpp>
+#include <leash/timers.hpp>
+#include <memory>
+#include <mutex>
+#include <source_location>
+#include <vector>
+
+namespace leash {
+
+struct runtime;
+struct simulation;
+class blocking_pool;
+
+enum class after_resume : std::uint8_t { nothing, finish, unwind, yield };
+
+struct worker {
+  runtime* rt = nullptr;
+  std::uint32_t index = 0;
+  after_resume after = after_resume::nothing;
+  bool single = false;  // the only worker: nobody steals
+  goroutine_core* current = nullptr;
+  const std::byte* stack_top = nullptr;  // what lies below it on the thread's stack dies when the goroutine suspends
+  std::uint32_t chain = 0;               // goroutines taken from `next` in a row
+  std::uint64_t id = 0, last_id = 0;     // goroutine ids reserved for this worker
+  std::uint64_t random = 0;
+  std::atomic<std::uint64_t> spawned{0}, ended{0};  // written by this worker only
+
+  alignas(64) std::atomic<goroutine_core*> next{nullptr};
+  std::atomic<std::uint32_t> tick{0};          // goroutines run, mod 2^32; written by this worker only
+  std::atomic<std::uint32_t> watched_tick{0};  // the sentry's: `tick` when it last looked
+  run_queue<goroutine_core> queue;
+  timer_heap timers;
+
+  alignas(64) std::atomic<std::uint32_t> wake_word{0};  // futex: 1 asks it to get up
+  worker* next_sleeper = nullptr;
+  std::uint32_t poll = 0;  // microseconds between two looks as sentry
+  bool asleep = false;     // under runtime::idle_lock
+
+  std::uint64_t next_random() noexcept {
+    random ^= random << 13;
+    random ^= random >> 7;
+    random ^= random << 17;
+    return random;
+  }
+};
+
+#if defined(__clang__) || defined(__GNUC__)
+extern thread_local worker* this_worker __attribute__((tls_model("initial-exec")));
+#endif
+
+/// Opaque to the scheduler: what rooms above it hang in.
+struct runtime_hooks {
+  /// All workers are idle, no timer is armed, nothing is in flight. True: something was made runnable, look again.
+  bool (*quiet)(runtime*) = nullptr;
+  /// The sentry's or a worker's occasional call (a few milliseconds apart at best, and not when all is idle).
+  void (*tick)(runtime*, std::int64_t now) = nullptr;
+};
+
+struct runtime {
+  std::uint16_t index = 0;
+  std::uint32_t worker_count = 0;
+  std::unique_ptr<worker[]> workers;
+  runtime_hooks hooks;
+  void* above = nullptr;  // the hooks' state
+  scope_core* root_scope = nullptr;
+  goroutine_core* root = nullptr;
+  simulation* sim = nullptr;
+  std::atomic<std::uint64_t> next_id{1};
+  std::atomic<std::uint64_t> foreign_spawned{0};
+  std::atomic<std::uint32_t> in_flight{
+      0};  // blocking calls and foreign awaitables: completions that will come from outside
+  std::atomic<bool> stopping{false};
+  std::unique_ptr<blocking_pool> blocking;
+  std::uint32_t blocking_threads = 0;
+
+  // Overflow and goroutines made runnable by threads that are not workers.
+  alignas(64) spin_lock global_lock;
+  goroutine_core* global_head = nullptr;
+  goroutine_core* global_tail = nullptr;
+  std::atomic<std::size_t> global_count{0};
+
+  // idle: bits 0..11 sleeping workers, 12..23 workers looking for work, 24 a sentry is on watch
+  alignas(64) std::atomic<std::uint32_t> idle{0};
+  std::mutex idle_lock;
+  worker* sleepers = nullptr;                // under idle_lock
+  worker* sentry = nullptr;                  // under idle_lock; a sleeper
+  std::int64_t sentry_until = 0;             // under idle_lock: when it looks up next
+  std::atomic<std::int64_t> quiet_again{0};  // no quiet check before: it may be dear
+
+  static constexpr std::uint32_t one_sleeper = 1, one_spinner = 1u << 12, has_sentry = 1u << 24;
+  static constexpr std::uint32_t sleeper_mask = one_spinner - 1, spinner_mask = (has_sentry - 1) & ~sleeper_mask;
+
+  void inject(goroutine_core*) noexcept;
+  void inject_list(goroutine_core* first, goroutine_core* last, std::size_t n) noexcept;
+  void wake_one() noexcept;
+  /// After pushing to a queue.
+  LEASH_INLINE void notify() noexcept {
+    light_fence();
+    std::uint32_t const i = idle.load(std::memory_order_relaxed);
+    if ((i & sleeper_mask) != 0 && (i & spinner_mask) == 0) [[unlikely]]
+      wake_one();
+  }
+  /// After filling a next slot.
+  LEASH_INLINE void notify_watch() noexcept {
+    light_fence();
+    std::uint32_t const i = idle.load(std::memory_order_relaxed);
+    if ((i & sleeper_mask) != 0 && (i & (spinner_mask | has_sentry)) == 0) [[unlikely]]
+      wake_one();
+  }
+  void stop() noexcept;
+  std::size_t live_goroutines() const noexcept;
+};
+
+inline constexpr std::uint32_t max_workers = 1024;
+
+/// The runtime of a goroutine; runtimes have small indices that are reused.
+runtime* runtime_at(std::uint16_t index) noexcept;
+/// Visits every runtime; none ends meanwhile.
+void for_each_runtime(const std::function<void(runtime&)>&);
+
+void register_runtime(runtime&);
+void unregister_runtime(runtime&) noexcept;
+void prepare_workers(runtime&, std::uint32_t count);
+/// Runs what is queued until rt.stop(): the caller's thread becomes worker 0. Everything must have ended by then.
+void run_workers(runtime&);
+
+/// Time on the runtime's clock.
+std::int64_t runtime_now(const runtime*) noexcept;
+
+/// The worker of the calling thread and the goroutine that runs on it; or throws std::logic_error naming `what`.
+goroutine_core* running_goroutine(const char* what, std::source_location where);
+
+/// A fresh goroutine id.
+std::uint64_t new_goroutine_id() noexcept;
+/// Counts a goroutine that is about to be scheduled for the first time.
+void count_spawned(runtime*) noexcept;
+/// The goroutine's last owner gives its slot back.
+void free_goroutine(goroutine_core*) noexcept;
+/// Drops one of the refs; frees with the last.
+void drop_ref(goroutine_core*, std::uint8_t ref) noexcept;
+
+/// Called when a goroutine has ended, before its joiners wake: set by the room that knows scopes.
+extern void (*goroutine_ended)(goroutine_core*) noexcept;
+/// Called with the exception that ended a goroutine: set by the room that knows scopes.
+extern void (*goroutine_failed)(goroutine_core*, std::exception_ptr) noexcept;
+
+/// Keeps an exception that a clean-up threw during an unwinding, until the boundary where that ends takes it. The first
+/// stays.
+void carry_error(goroutine_core*, std::exception_ptr) noexcept;
+std::exception_ptr take_carried(goroutine_core*) noexcept;
+
+/// See sentinel().
+std::uint32_t verdict_generation() noexcept;
+
+/// The lock that guards g's joiners.
+spin_lock& join_lock_of(const goroutine_core*) noexcept;
+
+// --- simulation: one worker, virtual time, a seeded schedule
+// -------------------------------------------------------------
+struct simulation {
+  std::int64_t now = 0;
+  std::vector<goroutine_core*> ready;
+  /// Chooses among n >= 1 runnable goroutines.
+  std::function<std::size_t(std::size_t)> choose;
+  /// Ready operations that may complete at once before a goroutine must let others run; >= 1.
+  std::function<std::uint16_t()> budget;
+};
+
+}  // namespace leash

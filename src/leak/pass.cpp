@@ -1,0 +1,637 @@
+// The marker: which parked goroutines can no longer be completed.
+//
+// A pass has four phases.
+//   scan      every parked goroutine: its waits, and the self-certifying handles in its frames and its stored callable
+//   totals    for each object met: how many handles there are in all. total - found > 0: somebody unseen holds one
+//   (external) validate  the park words again: what moved since its scan is live, with all it holds mark      from what
+//   is live to what that can complete, to the fixpoint; the rest is leaked
+//
+// Rules of soundness (docs/design/proof.md gives for each the run that breaks the pass without it)
+//   Rule 1 (wake in flight)  An object that satisfies a wait already (ended, unlocked, set, count 0, value there) makes
+//   its waiters
+//           live; and wakers give up what they hold only after their last claim.
+//   Rule 2 (frozen only)     Handles count only in frames of goroutines whose park word is the same before the scan,
+//   after it, and
+//           after the totals were read. All other memory is external.
+//   Rule 3 (borrowing)       A live goroutine keeps the frames of all that started it live: the owners of its scopes,
+//   outward, and
+//           its lineage. Members are counted like handles: a scope's total minus its parked members > 0 means a live
+//           member.
+//   Rule 4 (elided frames)   A frame is scanned only if it starts an arena slot: one that the compiler put into its
+//   caller's
+//           frame is scanned with that, once.
+//   Rule 5 (reuse)           The arena never unmaps, park words count on over reuse, objects are read only behind a
+//   certified handle
+//           or a waiter in a validated frame.
+//   Rule 7 (forgery)         A candidate's tag must fit its address, object and kind; its object must be the start of
+//   an object slot
+//           of a type that has such handles.
+#include "pass.hpp"
+
+#include <algorithm>
+#include <bit>
+#include <leash/condition.hpp>
+#include <leash/mutex.hpp>
+#include <leash/once.hpp>
+#include <leash/semaphore.hpp>
+#include <leash/shared_mutex.hpp>
+#include <leash/wait_group.hpp>
+#include <mutex>
+
+#include "../observe/frozen.hpp"
+
+namespace leash {
+
+namespace {
+
+constexpr std::uint8_t no_class = 255;
+
+/// Which of an object's two counts a capability belongs to; no_class: not one of this type.
+std::uint8_t class_of_capability(object_type t, capability c) noexcept {
+  switch (t) {
+    case object_type::channel:
+      return c == capability::sender ? 0 : c == capability::receiver ? 1 : no_class;
+    case object_type::mutex:
+      return c == capability::guard ? 0 : no_class;
+    case object_type::shared_mutex:
+      return c == capability::guard || c == capability::shared_guard ? 0 : no_class;
+    case object_type::semaphore:
+      return c == capability::permit ? 0 : no_class;
+    case object_type::wait_group:
+      return c == capability::token ? 0 : no_class;
+    case object_type::once:
+      return c == capability::call ? 0 : no_class;
+    case object_type::cancel_source:
+      return c == capability::canceller ? 0 : no_class;
+    case object_type::scope:
+      return c == capability::remote ? 1 : no_class;
+    default:
+      return no_class;
+  }
+}
+
+template <class T>
+const T& as(const object* o) noexcept {
+  return *static_cast<const T*>(o);
+}
+
+/// How many capabilities of a class there are. Read after all scans (rule 2).
+LEASH_READS_FROZEN std::uint32_t total_of(const object* o, std::uint8_t which) noexcept {
+  switch (o->type.load(std::memory_order_acquire)) {
+    case object_type::channel:
+      return which == 0 ? as<chan_core>(o).senders.load(std::memory_order_acquire)
+                        : as<chan_core>(o).receivers.load(std::memory_order_acquire);
+    case object_type::mutex:
+      return (as<mutex_core>(o).state.load(std::memory_order_acquire) & mutex_core::locked) != 0 ? 1 : 0;
+    case object_type::shared_mutex:
+      return frozen::read(as<shared_mutex_core>(o).readers) + (frozen::read(as<shared_mutex_core>(o).writer) ? 1 : 0);
+    case object_type::semaphore:
+      return as<semaphore_core>(o).holders.load(std::memory_order_acquire);
+    case object_type::wait_group:
+      return as<wait_group_core>(o).tokens.load(std::memory_order_acquire);
+    case object_type::once:
+      return as<once_core>(o).calls.load(std::memory_order_acquire);
+    case object_type::cancel_source:
+      return as<canceller_core>(o).handles.load(std::memory_order_acquire);
+    case object_type::scope:
+      return which == 1 ? as<scope_core>(o).remotes.load(std::memory_order_acquire) : 0;
+    default:
+      return UINT32_MAX;  // no such thing any more: live
+  }
+}
+
+/// Rule 1: the wait is satisfied already, its waker is on the way.
+LEASH_READS_FROZEN bool satisfied(const object* o, std::uint8_t which) noexcept {
+  switch (o->type.load(std::memory_order_acquire)) {
+    case object_type::channel: {
+      auto& c = as<chan_core>(o);
+      if (c.closed.load(std::memory_order_acquire) || frozen::read(c.in_transit) != 0) return true;
+      std::size_t const buffered = c.buffered.load(std::memory_order_acquire);
+      if (which == 0) return c.senders.load(std::memory_order_acquire) == 0 || buffered != 0;
+      return c.receivers.load(std::memory_order_acquire) == 0 || buffered < frozen::read(c.capacity);
+    }
+    case object_type::mutex:
+      return (as<mutex_core>(o).state.load(std::memory_order_acquire) & mutex_core::locked) == 0;
+    case object_type::shared_mutex:
+      return !frozen::read(as<shared_mutex_core>(o).writer) && frozen::read(as<shared_mutex_core>(o).readers) == 0;
+    case object_type::semaphore:
+      return frozen::read(as<semaphore_core>(o).available) == as<semaphore_core>(o).total;
+    case object_type::wait_group:
+      return as<wait_group_core>(o).tokens.load(std::memory_order_acquire) == 0;
+    case object_type::once:
+      return as<once_core>(o).done.load(std::memory_order_acquire) ||
+             as<once_core>(o).calls.load(std::memory_order_acquire) == 0;
+    case object_type::cancel_source:
+      return false;
+    case object_type::scope:
+      return false;
+    default:
+      return true;
+  }
+}
+
+class marker {
+ public:
+  marker(leak_pass& p, const runtime* only) : p_(p), only_(only) {
+    static std::uint32_t passes = 0;
+    pass_ = ++passes;
+  }
+
+  void run() {
+    frozen::for_each_slot([&](goroutine_core* g) { scan(g); });
+    link_waits();
+    read_totals();
+    validate();
+    propagate();
+    for (std::uint32_t i = 0; i < p_.nodes.size(); ++i)
+      if (!p_.nodes[i].live) p_.dead.push_back(i);
+    find_core();
+  }
+
+ private:
+  // --- scan
+  // -----------------------------------------------------------------------------------------------------------------
+
+  LEASH_READS_FROZEN void scan(goroutine_core* g) {
+    std::uint64_t const word = g->park.load(std::memory_order_acquire);
+    park_state const s = state_of(word);
+    if (s == park_state::free || s == park_state::done) return;
+    if (only_ != nullptr && frozen::read(g->runtime_index) != only_->index) return;
+    ++p_.members;
+    if (!frozen::waits(word)) return;
+    marked_node n{g, word, static_cast<std::uint32_t>(p_.edges.size()), 0, static_cast<std::uint32_t>(p_.waits.size()),
+                  0};
+    std::uint32_t const index = static_cast<std::uint32_t>(p_.nodes.size());
+    n.live = !read_waits(g, index);
+    {
+      for (promise_base* f = frozen::read(g->leaf); f != nullptr && arena::contains(f); f = frozen::parent_of(f)) {
+        std::byte* const start = reinterpret_cast<std::byte*>(f) - 16;
+        arena::slot const slot = arena::slot_at(start);
+        if (slot.start != start || slot.what != arena::kind::frame) continue;  // rule 4
+        scan_words(index, slot.start, slot.bytes);
+      }
+      const goroutine_type* type = frozen::read(g->type);
+      std::atomic_thread_fence(std::memory_order_acquire);
+      if (g->park.load(std::memory_order_relaxed) == word) {  // so `type` is g's
+        const std::byte* begin = nullptr;
+        std::size_t const bytes = type->callable_bytes(g, begin);
+        scan_words(index, begin, bytes);
+      }
+    }
+    std::atomic_thread_fence(std::memory_order_acquire);
+    if (g->park.load(std::memory_order_relaxed) != word) {  // rule 2: it moved while it was read
+      for (std::size_t i = n.first_edge; i < p_.edges.size(); ++i)
+        --p_.objects[p_.edges[i].object].found[p_.edges[i].which];
+      p_.edges.resize(n.first_edge);
+      p_.waits.resize(n.first_wait);
+      return;
+    }
+    n.edges = static_cast<std::uint32_t>(p_.edges.size()) - n.first_edge;
+    n.waits = static_cast<std::uint32_t>(p_.waits.size()) - n.first_wait;
+    g->mark = index;
+    p_.nodes.push_back(n);
+  }
+
+  LEASH_READS_FROZEN void scan_words(std::uint32_t node, const std::byte* at, std::size_t bytes) {
+    auto const* w = reinterpret_cast<const volatile std::uint64_t*>(at);
+    std::size_t const n = bytes / 8;
+    std::uint64_t const base = reinterpret_cast<std::uint64_t>(arena::all.base), size = arena::all.bytes;
+    for (std::size_t i = 0; i + 1 < n; ++i) {
+      std::uint64_t const candidate = w[i];
+      if (candidate - base >= size) [[likely]]
+        continue;
+      std::uint64_t const tag = w[i + 1];
+      capability const c = handle::certified(const_cast<const std::uint64_t*>(w + i), candidate, tag);
+      if (c == capability::none) [[likely]]
+        continue;
+      auto* o = reinterpret_cast<object*>(candidate);
+      if (!is_object(o)) continue;  // rule 7
+      std::uint8_t const which = class_of_capability(o->type.load(std::memory_order_relaxed), c);
+      if (which == no_class) continue;
+      std::uint32_t const k = object_index(o);
+      ++p_.objects[k].found[which];
+      p_.edges.push_back({node, k, 0, which});
+      ++i;
+    }
+  }
+
+  static bool is_object(const object* o) noexcept {
+    arena::slot const s = arena::slot_at(o);
+    return s.what == arena::kind::object && s.start == reinterpret_cast<const std::byte*>(o);
+  }
+
+  std::uint32_t object_index(object* o) {
+    if (o->pass != pass_ || o->node >= p_.objects.size() || p_.objects[o->node].what != o) {
+      o->pass = pass_;
+      o->node = static_cast<std::uint32_t>(p_.objects.size());
+      p_.objects.emplace_back();
+      p_.objects.back().what = o;
+    }
+    return o->node;
+  }
+
+  void add_wait(std::uint32_t node, object* o, std::uint8_t which) {
+    p_.waits.push_back({node, object_index(o), 0, which});
+  }
+
+  /// False: a wait that ends by itself, is bounded in time, or is of a kind that is never judged.
+  LEASH_READS_FROZEN bool read_waits(goroutine_core* g, std::uint32_t node) {
+    auto* ctx = static_cast<context_core*>(frozen::read(g->ctx));
+    if (!arena::contains(ctx) || frozen::read(ctx->bounded)) return false;
+    std::uint16_t const count = frozen::read(g->wait_count);
+    bool judged = true;
+    for (std::uint32_t i = 0; i < count && i < 4096; ++i) {
+      waiter* w = frozen::waiter_of(g, i);
+      if (w == nullptr) return false;
+      if (!read_wait(node, w, ctx)) judged = false;
+    }
+    return judged;
+  }
+
+  LEASH_READS_FROZEN bool read_wait(std::uint32_t node, waiter* w, context_core* ctx) {
+    object* o = frozen::read(w->what);
+    wait_reason const reason = frozen::read(w->reason);
+    if (reason == wait_reason::forever) {
+      add_cancellers(node, ctx);
+      return true;
+    }
+    if (o == nullptr) return reason == wait_reason::chan_receive || reason == wait_reason::chan_send;  // never fires
+    if (reason == wait_reason::goroutine_join) {
+      p_.waits.push_back({node, no_object, 0, joins});
+      targets_.emplace_back(static_cast<std::uint32_t>(p_.waits.size() - 1), reinterpret_cast<goroutine_core*>(o));
+      return true;
+    }
+    if (!arena::contains(o) || !is_object(o)) return false;
+    switch (reason) {
+      case wait_reason::chan_receive:
+        add_wait(node, o, 0);
+        return true;
+      case wait_reason::chan_send:
+        add_wait(node, o, 1);
+        return true;
+      case wait_reason::mutex_lock:
+      case wait_reason::rw_lock:
+      case wait_reason::rw_rlock:
+      case wait_reason::semaphore:
+      case wait_reason::wait_group:
+      case wait_reason::once:
+        add_wait(node, o, 0);
+        return true;
+      case wait_reason::scope_join:
+        add_wait(node, o, 0);
+        return true;
+      case wait_reason::context_done:
+        if (frozen::read(static_cast<context_core*>(o)->bounded)) return false;
+        add_cancellers(node, static_cast<context_core*>(o));
+        return true;
+      default:
+        return false;
+    }
+  }
+
+  /// What could end the context c: the cancel sources on the way out, and whoever may cancel the scopes there.
+  LEASH_READS_FROZEN void add_cancellers(std::uint32_t node, context_core* c) {
+    for (int depth = 0; c != nullptr && arena::contains(c) && depth < 100000; ++depth) {
+      if (canceller_core* source = frozen::read(c->source); source != nullptr && is_object(source))
+        add_wait(node, source, 0);
+      std::uint8_t const shape = frozen::read(c->shape);
+      if ((shape & context_core::scope_bit) != 0 && is_object(c) && frozen::read(c->owner) != nullptr)
+        add_wait(node, c, cancels);
+      if ((shape & (context_core::shield_bit | context_core::immortal_bit)) != 0) break;
+      c = frozen::read(c->parent);
+    }
+  }
+
+  // --- totals and validation
+  // ---------------------------------------------------------------------------------------------------
+
+  void link_waits() {
+    for (std::uint32_t i = 0; i < p_.waits.size(); ++i) {
+      wait_edge& w = p_.waits[i];
+      if (w.object == no_object) continue;
+      w.next_of_object = p_.objects[w.object].first_waiter;
+      p_.objects[w.object].first_waiter = i + 1;
+    }
+    for (std::uint32_t i = 0; i < p_.edges.size(); ++i) {
+      held_edge& e = p_.edges[i];
+      e.next_of_object = p_.objects[e.object].first_holder;
+      p_.objects[e.object].first_holder = i + 1;
+    }
+    for (auto& [i, target] : targets_) {
+      if (marked_node* n = node_of(target)) {
+        p_.waits[i].object = static_cast<std::uint32_t>(n - p_.nodes.data());
+        p_.waits[i].next_of_object = n->joiners;
+        n->joiners = i + 1;
+      } else {
+        now_live(p_.waits[i].node);  // its target runs, or has ended
+      }
+    }
+    // Scopes with parked members or a parked owner are objects too; their members are counted (rule 3).
+    for (std::uint32_t i = 0; i < p_.nodes.size(); ++i) {
+      goroutine_core* g = p_.nodes[i].g;
+      if (scope_core* home = frozen::read(g->home).get(); home != nullptr && is_object(home)) {
+        std::uint32_t const k = object_index(home);
+        ++p_.objects[k].found[0];
+      }
+      count_lineages(g);
+    }
+  }
+
+  void count_lineages(goroutine_core* g) {
+    if (lineage* l = frozen::read(g->kin).get(); l != nullptr && is_object(l)) visit_lineage(l, true);
+    if (lineage* l = frozen::read(g->own_kin).get(); l != nullptr && is_object(l)) visit_lineage(l, true);
+  }
+  // One more of l's members is known to be parked (or is a lineage that all of its members' counts explain).
+  void visit_lineage(lineage* l, bool member) {
+    while (l != nullptr && is_object(l)) {
+      bool const first = l->pass != pass_;
+      std::uint32_t const k = object_index(l);
+      if (member) ++p_.objects[k].found[0];
+      if (!first) return;
+      l = frozen::read(l->up);
+      member = true;  // a lineage is one member of the one above
+    }
+  }
+
+  void read_totals() {
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+    for (marked_object& o : p_.objects) {
+      switch (o.what->type.load(std::memory_order_acquire)) {
+        case object_type::scope: {
+          auto* s = static_cast<scope_core*>(o.what);
+          std::uint32_t const remotes = total_of(s, 1);
+          // Members that are not parked, or remote handles that lie outside of frozen frames, are live.
+          std::uint32_t const total = s->member_count();
+          if (total != o.found[0] + o.found[1] || remotes != o.found[1]) o.live |= live_member;
+          break;
+        }
+        case object_type::lineage:
+          if (static_cast<lineage*>(o.what)->members.load(std::memory_order_acquire) != o.found[0])
+            o.live |= live_member;
+          break;
+        default:
+          for (std::uint8_t which = 0; which < 2; ++which) {
+            if (total_of(o.what, which) != o.found[which]) o.live |= static_cast<std::uint8_t>(1 << which);  // external
+            if (satisfied(o.what, which)) o.live |= static_cast<std::uint8_t>(1 << which);
+          }
+      }
+    }
+  }
+
+  void validate() {
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+    for (marked_node& n : p_.nodes)
+      if (n.g->park.load(std::memory_order_acquire) != n.word) n.live = true;
+  }
+
+  // --- mark
+  // --------------------------------------------------------------------------------------------------------------------
+
+  marked_node* node_of(const goroutine_core* g) noexcept {
+    if (g == nullptr || !arena::contains(g)) return nullptr;
+    std::uint32_t const i = frozen::read(g->mark);
+    return i < p_.nodes.size() && p_.nodes[i].g == g ? &p_.nodes[i] : nullptr;
+  }
+
+  void now_live(std::uint32_t i) {
+    if (p_.nodes[i].live) return;
+    p_.nodes[i].live = true;
+    work_.push_back(i);
+  }
+
+  void object_live(std::uint32_t k, std::uint8_t which) {
+    for (std::uint32_t w = p_.objects[k].first_waiter; w != 0; w = p_.waits[w - 1].next_of_object)
+      if (p_.waits[w - 1].which == which) now_live(p_.waits[w - 1].node);
+  }
+
+  /// The handles in its frames may be used: by itself, or by whom it started.
+  void frames_live(marked_node& n) {
+    if (n.frames_live) return;
+    n.frames_live = true;
+    for (std::uint32_t e = n.first_edge; e < n.first_edge + n.edges; ++e) {
+      held_edge const& held = p_.edges[e];
+      marked_object& o = p_.objects[held.object];
+      std::uint8_t const bit = static_cast<std::uint8_t>(1 << held.which);
+      if (o.what->type.load(std::memory_order_relaxed) == object_type::scope) {
+        scope_has_live_member(held.object);
+      } else if (!(o.live & bit)) {
+        o.live |= bit;
+        object_live(held.object, held.which);
+      }
+    }
+    ancestors(n);
+  }
+
+  /// Rule 3: whoever started it, and the owners of its scopes, outward.
+  void ancestors(marked_node& n) {
+    if (n.ancestors_done) return;
+    n.ancestors_done = true;
+    if (scope_core* home = frozen::read(n.g->home).get(); home != nullptr && home->pass == pass_)
+      scope_has_live_member(home->node);
+    if (lineage* l = frozen::read(n.g->kin).get(); l != nullptr && l->pass == pass_) lineage_live(l->node);
+  }
+
+  void scope_has_live_member(std::uint32_t k) {
+    marked_object& o = p_.objects[k];
+    if (o.live & member_seen) return;
+    o.live |= member_seen;
+    object_live(k, 0);        // who joins it
+    object_live(k, cancels);  // who waits for its end
+    if (marked_node* owner = node_of(frozen::read(static_cast<scope_core*>(o.what)->owner))) later_.push_back(owner);
+  }
+
+  void lineage_live(std::uint32_t k) {
+    marked_object& o = p_.objects[k];
+    if (o.live & member_seen) return;
+    o.live |= member_seen;
+    auto* l = static_cast<lineage*>(o.what);
+    if (marked_node* starter = node_of(frozen::read(l->starter));
+        starter != nullptr && frozen::read(starter->g->id) == l->starter_id)
+      later_.push_back(starter);
+    if (lineage* up = frozen::read(l->up); up != nullptr && up->pass == pass_) lineage_live(up->node);
+  }
+
+  void propagate() {
+    for (std::uint32_t i = 0; i < p_.nodes.size(); ++i)
+      if (p_.nodes[i].live) work_.push_back(i);
+    for (std::uint32_t k = 0; k < p_.objects.size(); ++k) {
+      marked_object& o = p_.objects[k];
+      switch (o.what->type.load(std::memory_order_relaxed)) {
+        case object_type::scope: {
+          if (o.live & live_member) {
+            scope_has_live_member(k);
+          } else if (o.found[0] + o.found[1] == 0) {
+            object_live(k, 0);  // rule 1: nobody is left, its joiner is being woken
+          }
+          // An owner that is not parked can cancel it.
+          goroutine_core* owner = frozen::read(static_cast<scope_core*>(o.what)->owner);
+          if (owner != nullptr && node_of(owner) == nullptr) object_live(k, cancels);
+          break;
+        }
+        case object_type::lineage:
+          if (o.live & live_member) lineage_live(k);
+          break;
+        default:
+          if (o.live & 1) object_live(k, 0);
+          if (o.live & 2) object_live(k, 1);
+      }
+    }
+    while (!work_.empty() || !later_.empty()) {
+      if (!later_.empty()) {
+        marked_node* n = later_.back();
+        later_.pop_back();
+        frames_live(*n);
+        continue;
+      }
+      std::uint32_t const i = work_.back();
+      work_.pop_back();
+      marked_node& n = p_.nodes[i];
+      frames_live(n);
+      for (std::uint32_t w = n.joiners; w != 0; w = p_.waits[w - 1].next_of_object) now_live(p_.waits[w - 1].node);
+      cancellable(n);
+    }
+  }
+
+  /// A goroutine whose frames are live can cancel the scopes it owns.
+  void cancellable(marked_node& n) {
+    for (auto* c = static_cast<context_core*>(frozen::read(n.g->ctx)); c != nullptr && arena::contains(c);
+         c = frozen::read(c->parent)) {
+      if (frozen::read(c->owner) != n.g) break;
+      if ((frozen::read(c->shape) & context_core::scope_bit) != 0 && c->pass == pass_) object_live(c->node, cancels);
+    }
+  }
+
+  // --- core and dependents
+  // -----------------------------------------------------------------------------------------------------
+
+  /// Calls f(j) for each dead node that could complete i, were it not dead itself.
+  template <class F>
+  void for_each_needed(std::uint32_t i, F&& f) {
+    marked_node const& n = p_.nodes[i];
+    for (std::uint32_t w = n.first_wait; w < n.first_wait + n.waits; ++w) {
+      wait_edge const& wait = p_.waits[w];
+      if (wait.object == no_object) continue;
+      if (wait.which == joins) {
+        f(wait.object);
+        continue;
+      }
+      marked_object const& o = p_.objects[wait.object];
+      if (wait.which == 0 && o.what->type.load(std::memory_order_relaxed) == object_type::scope)
+        continue;  // see members below
+      for (std::uint32_t e = o.first_holder; e != 0; e = p_.edges[e - 1].next_of_object)
+        if (p_.edges[e - 1].which == wait.which) f(p_.edges[e - 1].node);
+    }
+    for (std::uint32_t m = n.g != nullptr ? first_member(i) : none; m != none; m = next_member_[m]) f(m);
+  }
+
+  // The parked members of the scopes that i joins, as a list; built once.
+  std::uint32_t first_member(std::uint32_t i) {
+    marked_node const& n = p_.nodes[i];
+    for (std::uint32_t w = n.first_wait; w < n.first_wait + n.waits; ++w) {
+      wait_edge const& wait = p_.waits[w];
+      if (wait.object == no_object || wait.which != 0) continue;
+      if (p_.objects[wait.object].what->type.load(std::memory_order_relaxed) == object_type::scope)
+        return wait.object < member_head_.size() ? member_head_[wait.object] : none;
+    }
+    return none;
+  }
+
+  /// Strongly connected components of the dead (Tarjan, iterative); terminal ones are the core.
+  void find_core() {
+    std::size_t const n = p_.dead.size();
+    if (n == 0) return;
+    member_head_.assign(p_.objects.size(), none);
+    next_member_.assign(p_.nodes.size(), none);
+    position_.assign(p_.nodes.size(), none);
+    for (std::uint32_t d = 0; d < n; ++d) position_[p_.dead[d]] = d;
+    for (std::uint32_t i : p_.dead) {
+      scope_core* home = frozen::read(p_.nodes[i].g->home).get();
+      if (home == nullptr || home->pass != pass_ || home->node >= p_.objects.size()) continue;
+      next_member_[i] = member_head_[home->node];
+      member_head_[home->node] = i;
+    }
+    // Edges, once, as offsets: d waits for what needed_[offset_[d]..offset_[d+1]) hold.
+    std::vector<std::uint32_t> offset(n + 1, 0), needed;
+    for (std::uint32_t d = 0; d < n; ++d) {
+      for_each_needed(p_.dead[d], [&](std::uint32_t j) {
+        if (position_[j] != none) needed.push_back(position_[j]);
+      });
+      offset[d + 1] = static_cast<std::uint32_t>(needed.size());
+    }
+    std::vector<std::uint32_t> low(n, 0), number(n, 0), stack, component(n, none);
+    std::vector<std::pair<std::uint32_t, std::uint32_t>> calls;  // node, next edge
+    std::uint32_t next_number = 1, components = 0;
+    std::vector<std::uint8_t> leaves;  // per component: some edge leaves it
+    for (std::uint32_t root = 0; root < n; ++root) {
+      if (number[root] != 0) continue;
+      calls.emplace_back(root, offset[root]);
+      number[root] = low[root] = next_number++;
+      stack.push_back(root);
+      while (!calls.empty()) {
+        auto& [v, at] = calls.back();
+        if (at < offset[v + 1]) {
+          std::uint32_t const u = needed[at++];
+          if (number[u] == 0) {
+            number[u] = low[u] = next_number++;
+            stack.push_back(u);
+            calls.emplace_back(u, offset[u]);
+          } else if (component[u] == none) {
+            low[v] = std::min(low[v], number[u]);
+          }
+          continue;
+        }
+        std::uint32_t const done = v;
+        calls.pop_back();
+        if (!calls.empty()) low[calls.back().first] = std::min(low[calls.back().first], low[done]);
+        if (low[done] != number[done]) continue;
+        leaves.push_back(0);
+        for (;;) {
+          std::uint32_t const u = stack.back();
+          stack.pop_back();
+          component[u] = components;
+          if (u == done) break;
+        }
+        ++components;
+      }
+    }
+    for (std::uint32_t d = 0; d < n; ++d)
+      for (std::uint32_t e = offset[d]; e < offset[d + 1]; ++e)
+        if (component[needed[e]] != component[d]) leaves[component[d]] = 1;
+    std::vector<std::uint32_t> order, dead, ids;
+    order.reserve(n);
+    for (std::uint8_t dependents : {0, 1})
+      for (std::uint32_t d = 0; d < n; ++d)
+        if (leaves[component[d]] == dependents) order.push_back(d);
+    for (std::uint32_t d : order) {
+      dead.push_back(p_.dead[d]);
+      ids.push_back(component[d]);
+      if (!leaves[component[d]]) ++p_.core;
+    }
+    if (n <= 10'000) {
+      std::vector<std::uint32_t> place(n);
+      for (std::uint32_t k = 0; k < n; ++k) place[order[k]] = k;
+      for (std::uint32_t d = 0; d < n; ++d)
+        for (std::uint32_t e = offset[d]; e < offset[d + 1]; ++e) p_.needs.emplace_back(place[d], place[needed[e]]);
+    }
+    p_.dead = std::move(dead);
+    p_.component = std::move(ids);
+  }
+
+  static constexpr std::uint32_t none = UINT32_MAX, no_object = UINT32_MAX;
+  static constexpr std::uint8_t joins = 2, cancels = 3;
+  static constexpr std::uint8_t live_member = 4, member_seen = 8;
+
+  leak_pass& p_;
+  const runtime* only_;
+  std::uint32_t pass_;
+  std::vector<std::pair<std::uint32_t, goroutine_core*>> targets_;
+  std::vector<std::uint32_t> work_;
+  std::vector<marked_node*> later_;
+  std::vector<std::uint32_t> member_head_, next_member_, position_;
+};
+
+}  // namespace
+
+void leak_pass::run(const runtime* only) { marker(*this, only).run(); }
+
+}  // namespace leash

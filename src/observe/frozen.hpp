@@ -1,0 +1,59 @@
+// Reading goroutines that others may be changing.
+//
+// Everything read here lies in the arena, so reading is always safe; what was read counts only if the park word is the
+// same before and after (its epoch moves with every wake). Pointers are checked against the arena before they are
+// followed.
+#pragma once
+#include <bit>
+#include <cstdint>
+#include <leash/task.hpp>
+#include <leash/wait.hpp>
+#include <source_location>
+
+namespace leash::frozen {
+
+/// Calls f(goroutine_core*) for each goroutine slot ever handed out.
+template <class F>
+void for_each_slot(F&& f) {
+  std::size_t const used = arena::all.used_slabs.load(std::memory_order_acquire);
+  for (std::size_t i = 0; i < used; ++i) {
+    arena::slab& s = arena::all.slabs[i];
+    std::uint32_t const bytes = s.slot_bytes.load(std::memory_order_acquire);
+    if (bytes == 0 || s.what != arena::kind::goroutine) continue;
+    std::byte* const base = arena::all.base + i * arena::slab_bytes;
+    std::size_t const n = bytes <= arena::slab_bytes ? arena::slab_bytes / bytes : 1;
+    for (std::size_t k = 0; k < n; ++k) f(reinterpret_cast<goroutine_core*>(base + k * bytes));
+  }
+}
+
+inline bool waits(std::uint64_t word) noexcept {
+  return state_of(word) == park_state::parked || state_of(word) == park_state::held;
+}
+
+/// The frame that awaits p; null: p is the outermost, or was changed under our eyes.
+LEASH_READS_FROZEN promise_base* parent_of(const promise_base* p) noexcept;
+LEASH_READS_FROZEN std::source_location where_of(const promise_base* p) noexcept;
+
+/// The i-th waiter that g is parked on; null: none, or changed.
+LEASH_READS_FROZEN waiter* waiter_of(const goroutine_core* g, std::uint32_t i) noexcept;
+
+template <class T>
+LEASH_READS_FROZEN T read(const T& from) noexcept {
+  static_assert(std::is_trivially_copyable_v<T>);
+  if constexpr (sizeof(T) == 8) {
+    std::uint64_t const v = *reinterpret_cast<const volatile std::uint64_t*>(&from);
+    return std::bit_cast<T>(v);
+  } else if constexpr (sizeof(T) == 4) {
+    std::uint32_t const v = *reinterpret_cast<const volatile std::uint32_t*>(&from);
+    return std::bit_cast<T>(v);
+  } else if constexpr (sizeof(T) == 2) {
+    std::uint16_t const v = *reinterpret_cast<const volatile std::uint16_t*>(&from);
+    return std::bit_cast<T>(v);
+  } else {
+    static_assert(sizeof(T) == 1);
+    std::uint8_t const v = *reinterpret_cast<const volatile std::uint8_t*>(&from);
+    return std::bit_cast<T>(v);
+  }
+}
+
+}  // namespace leash::frozen

@@ -1,0 +1,152 @@
+#include <sched.h>
+
+#include <algorithm>
+#include <iostream>
+#include <leash/blocking.hpp>
+#include <leash/run.hpp>
+#include <mutex>
+#include <sstream>
+#include <string>
+#include <unordered_set>
+
+#include "../leak/pass.hpp"
+
+namespace leash {
+
+namespace {
+
+constexpr std::uint32_t default_blocking_threads = 256;
+
+unsigned processors() noexcept {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  if (sched_getaffinity(0, sizeof set, &set) == 0) return std::max(1, CPU_COUNT(&set));
+  return 1;
+}
+
+std::string as_text(const leak_report& r) {
+  std::ostringstream out;
+  out << "deadlock: " << r;
+  return out.str();
+}
+
+}  // namespace
+
+deadlock_error::deadlock_error(leak_report r)
+    : std::runtime_error(as_text(r)), report_(std::make_shared<const leak_report>(std::move(r))) {}
+
+struct program::state {
+  runtime rt;
+  options chosen;
+  scope* root = nullptr;
+  std::mutex lock;                             // of what follows; passes are called from any worker
+  std::unordered_set<std::uint64_t> reported;  // ids
+  std::optional<leak_report> deadlock;
+  std::exception_ptr handler_failed;
+  std::atomic<std::int64_t> next_check{0};
+
+  static state& of(runtime* rt) noexcept { return *static_cast<state*>(rt->above); }
+
+  /// Tells on_leak of those that are new, and acts. True: something was reclaimed.
+  bool tell(const leak_report& r, bool act) {
+    bool fresh = false;
+    for (std::uint64_t id : r.findings->ids) fresh |= reported.insert(id).second;
+    if (fresh && chosen.action == leak_action::abort) fatal(as_text(r));
+    if (fresh && chosen.on_leak) {
+      try {
+        chosen.on_leak(r);
+      } catch (...) {
+        if (!handler_failed) handler_failed = std::current_exception();
+      }
+    }
+    if (!act || chosen.action != leak_action::reclaim) return false;
+    auto const victims = kill_victims(r);
+    for (auto& v : victims) drop_ref(v.first, ref_watch);
+    return !victims.empty();
+  }
+
+  static bool quiet(runtime* rt) {
+    state& s = of(rt);
+    std::lock_guard guard(s.lock);
+    std::size_t const left = rt->live_goroutines();
+    if (left == 0) return false;
+    leak_report const r = find_leaks_of(rt);
+    if (r.empty()) return false;
+    bool const all = r.size() == left;
+    if (s.tell(r, true)) return true;
+    if (!all) return false;  // somebody outside may still move the others
+    if (!s.deadlock) s.deadlock = r;
+    kill_all(r);
+    return true;
+  }
+
+  static void tick(runtime* rt, std::int64_t now) {
+    state& s = of(rt);
+    if (s.chosen.leak_check_every <= nanoseconds::zero()) return;
+    std::int64_t due = s.next_check.load(std::memory_order_relaxed);
+    if (now < due || !s.next_check.compare_exchange_strong(due, now + s.chosen.leak_check_every.count())) return;
+    std::lock_guard guard(s.lock);
+    leak_report const r = find_leaks_of(rt);
+    if (!r.empty()) s.tell(r, true);
+  }
+};
+
+program::program(const options& o, simulation* sim) {
+  if (this_worker != nullptr) {
+    throw std::logic_error(
+        "leash::run was called inside a goroutine: co_await the task, or start a goroutine; run only starts a program");
+  }
+  if (o.workers > max_workers) {
+    throw std::invalid_argument("leash::run: options.workers is " + std::to_string(o.workers) + "; at most " +
+                                std::to_string(max_workers) + " are possible");
+  }
+  if (o.blocking_threads > 100'000) {
+    throw std::invalid_argument("leash::run: options.blocking_threads is " + std::to_string(o.blocking_threads) +
+                                "; at most 100000 are possible");
+  }
+  if (o.leak_check_every < nanoseconds::zero() || o.stuck_after < nanoseconds::zero())
+    throw std::invalid_argument("leash::run: a negative duration in the options");
+  s_ = std::make_unique<state>();
+  s_->chosen = o;
+  runtime& r = s_->rt;
+  r.sim = sim;
+  r.above = s_.get();
+  r.hooks.quiet = &state::quiet;
+  if (o.leak_check_every > nanoseconds::zero()) r.hooks.tick = &state::tick;
+  r.blocking = std::make_unique<blocking_pool>(o.blocking_threads != 0 ? o.blocking_threads : default_blocking_threads);
+  prepare_workers(r, sim != nullptr ? 1 : o.workers != 0 ? o.workers : std::min(processors(), max_workers));
+  register_runtime(r);
+  s_->root = scope::make({}, std::source_location{});
+  scope_core* core = s_->root->core();
+  core->runtime_index = r.index;
+  link_context(core, background_context());
+  core->runtime_index = r.index;
+  core->policy = on_error::keep_going;
+  r.root_scope = core;
+  spin_guard guard(core->lock);
+  core->start_counting();
+  core->emptied = [](scope_core* c) { runtime_at(c->runtime_index)->stop(); };
+}
+
+program::~program() {
+  scope_core* core = s_->root->core();
+  unlink_context(core);
+  unregister_runtime(s_->rt);
+  unhold(static_cast<context_core*>(core));
+}
+
+runtime& program::rt() noexcept { return s_->rt; }
+scope& program::root_scope() noexcept { return *s_->root; }
+
+void program::run(goroutine_core* root) {
+  s_->rt.root = root;
+  root->ctx = s_->root->core();
+  s_->root->core()->add(root, true);  // no worker yet: it goes to the runtime's queue
+  run_workers(s_->rt);
+  std::exception_ptr const error = s_->root->core()->take_errors();
+  if (s_->deadlock) throw deadlock_error(*std::move(s_->deadlock));
+  if (error) std::rethrow_exception(error);
+  if (s_->handler_failed) std::rethrow_exception(s_->handler_failed);
+}
+
+}  // namespace leash

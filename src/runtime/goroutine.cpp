@@ -1,0 +1,286 @@
+// The life of a goroutine between its worker's hands: start, resume, unwind, end.
+#include <leash/goroutine.hpp>
+#include <leash/task.hpp>
+#include <leash/wait.hpp>
+#include <leash/worker.hpp>
+#include <mutex>
+#include <stdexcept>
+#include <string>
+#include <unordered_map>
+
+#include "scheduler.hpp"
+
+namespace leash {
+
+constinit std::atomic<bool> reclaimed_anything{false};
+void (*goroutine_ended)(goroutine_core*) noexcept = nullptr;
+void (*goroutine_failed)(goroutine_core*, std::exception_ptr) noexcept = nullptr;
+
+namespace {
+
+spin_lock join_locks[64];
+
+// Exceptions on their way out of an unwinding are rare: kept beside the goroutines, not in them.
+std::mutex carried_lock;
+std::unordered_map<goroutine_core*, std::exception_ptr> carried;
+
+// A wait for a context's end that has come is a completion, not a cut, though the same end reached the goroutine first.
+bool done_came_with_the_cut(goroutine_core* g) noexcept {
+  if (g->wait_count == 0 || g->wait == nullptr) return false;
+  waiter** all = reinterpret_cast<waiter**>(g->wait);
+  for (std::uint16_t i = 0; i < g->wait_count; ++i) {
+    waiter* w = g->wait_count == 1 ? g->wait : all[i];
+    if (w->reason == wait_reason::context_done && w->what != nullptr &&
+        static_cast<context_flag*>(w->what)->ended.load() != 0) {
+      g->winner = w->index;
+      return true;
+    }
+  }
+  return false;
+}
+
+// Destroys frames from the leaf to the next boundary, and resumes that one; or ends the goroutine.
+void unwind(goroutine_core* g) noexcept {
+  g->wait = nullptr;
+  g->wait_count = 0;
+  g->bits |= g_unwinding;
+  for (promise_base* p = g->leaf;;) {
+    await_link* up = p->up;
+    p->handle().destroy();
+    if (up == nullptr) {
+      g->leaf = nullptr;
+      g->bits &= static_cast<std::uint8_t>(~g_unwinding);
+      this_worker->after = after_resume::finish;
+      return;
+    }
+    up->child = nullptr;
+    p = up->parent;
+    g->leaf = p;
+    if (up->kind == link_kind::boundary) {
+      up->cut = true;
+      g->bits &= static_cast<std::uint8_t>(~g_unwinding);
+      p->handle().resume();
+      return;
+    }
+  }
+}
+
+void start(goroutine_core* g) noexcept {
+  g->bits |= g_started;
+  // A child that was cancelled before its first run never starts.
+  if (context_ended(g)) {
+    this_worker->after = after_resume::finish;
+    return;
+  }
+  g->type->start(g);
+  if (g->leaf != nullptr) g->leaf->handle().resume();
+}
+
+void finish(worker& w, goroutine_core* g) noexcept {
+  if (g->leaf != nullptr) {
+    g->leaf->handle().destroy();
+    g->leaf = nullptr;
+  }
+  if (std::exception_ptr e = take_carried(g)) root_failed(g, std::move(e));
+  if (g->bits & g_has_callable) {
+    g->bits &= static_cast<std::uint8_t>(~g_has_callable);
+    g->type->drop_callable(g);
+  }
+  w.ended.store(w.ended.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+  goroutine_ended(g);
+}
+
+}  // namespace
+
+static std::atomic<std::uint32_t> verdicts{1};
+void forget_verdicts() noexcept { verdicts.fetch_add(1, std::memory_order_relaxed); }
+std::uint32_t verdict_generation() noexcept { return verdicts.load(std::memory_order_relaxed); }
+
+#if LEASH_SENTINEL
+void sentinel(goroutine_core* g) noexcept {
+  if (g->judged.exchange(0, std::memory_order_relaxed) != verdict_generation()) return;
+  goroutine_core* by = this_worker != nullptr ? this_worker->current : nullptr;
+  if (by != nullptr && ((by->bits & g_unwinding) != 0 || by->killed.load(std::memory_order_relaxed) != 0)) {
+    forget_verdicts();
+    return;
+  }
+  fatal(("a goroutine that was proved leaked is being woken: the proof was wrong. Goroutine " + std::to_string(g->id) +
+         ", started at " + g->spawned_at.file_name() + ":" + std::to_string(g->spawned_at.line()))
+            .c_str());
+}
+#endif
+
+spin_lock& join_lock_of(const goroutine_core* g) noexcept {
+  return join_locks[(reinterpret_cast<std::uintptr_t>(g) >> 6) % 64];
+}
+
+void run_goroutine(worker& w, goroutine_core* g) noexcept {
+  w.tick.store(w.tick.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+  w.current = g;
+  w.stack_top = static_cast<const std::byte*>(__builtin_frame_address(0));
+  g->budget = w.rt->sim != nullptr ? w.rt->sim->budget() : operations_per_resumption;
+  if (g->bits & g_cut) [[unlikely]] {
+    g->bits &= static_cast<std::uint8_t>(~(g_cut | g_retry));
+    if (g->killed.load(std::memory_order_relaxed) == 0 && done_came_with_the_cut(g)) {
+      g->leaf->handle().resume();
+    } else {
+      unwind(g);
+    }
+  } else if ((g->bits & g_retry) != 0) [[unlikely]] {
+    g->bits &= static_cast<std::uint8_t>(~g_retry);
+    auto* again = static_cast<retrying_waiter*>(g->wait);
+    promise_base* innermost = g->leaf;
+    if (again->retry(again)) innermost->handle().resume();
+  } else if (g->leaf != nullptr) [[likely]] {
+    g->leaf->handle().resume();
+  } else {
+    start(g);
+  }
+  for (;;) {
+    after_resume const after = w.after;
+    if (after == after_resume::nothing) break;  // parked: others may own it already
+    w.after = after_resume::nothing;
+    if (after == after_resume::unwind) {
+      unwind(g);
+    } else if (after == after_resume::yield) {
+      schedule_last(g);
+      break;
+    } else {
+      finish(w, g);
+      break;
+    }
+  }
+  w.current = nullptr;
+}
+
+void hand_over_cut(goroutine_core* g) noexcept {
+  g->bits &= static_cast<std::uint8_t>(~g_cut);
+  if (g->killed.load(std::memory_order_relaxed) == 0 && done_came_with_the_cut(g)) {
+    this_worker->after = after_resume::yield;
+  } else {
+    this_worker->after = after_resume::unwind;
+  }
+}
+
+void root_failed(goroutine_core* g, std::exception_ptr e) noexcept {
+  g->wait = nullptr;
+  new (&g->failure) std::exception_ptr(e);
+  g->bits |= g_failed;
+  goroutine_failed(g, std::move(e));
+}
+
+void root_finished(goroutine_core* g) noexcept {
+  if (!(g->bits & g_failed)) g->bits |= g_completed;
+  this_worker->after = after_resume::finish;
+}
+
+void carry_error(goroutine_core* g, std::exception_ptr e) noexcept {
+  std::lock_guard guard(carried_lock);
+  carried.try_emplace(g, std::move(e));
+  g->bits |= g_carries;
+}
+
+std::exception_ptr take_carried(goroutine_core* g) noexcept {
+  if (!(g->bits & g_carries)) return nullptr;
+  std::lock_guard guard(carried_lock);
+  g->bits &= static_cast<std::uint8_t>(~g_carries);
+  auto node = carried.extract(g);
+  return node ? std::move(node.mapped()) : nullptr;
+}
+
+void throwing_while_unwinding() {
+  fatal(
+      "a destructor threw an exception while its goroutine was being unwound (cancelled); destructors must not throw");
+}
+
+void free_goroutine(goroutine_core* g) noexcept {
+  if (g->bits & g_completed) g->type->drop_result(g);
+  if (g->bits & g_failed) g->failure.~exception_ptr();
+  std::uint64_t const word = g->park.load(std::memory_order_relaxed);
+  std::uint32_t const bytes = g->type->bytes;
+  g->park.store(next_epoch(word, park_state::free), std::memory_order_release);
+  arena::deallocate(arena::kind::goroutine, g, bytes);
+}
+
+void drop_ref(goroutine_core* g, std::uint8_t ref) noexcept {
+  if (g->refs.load(std::memory_order_acquire) == ref ||
+      g->refs.fetch_and(static_cast<std::uint8_t>(~ref), std::memory_order_acq_rel) == ref) {
+    free_goroutine(g);
+  }
+}
+
+goroutine_core* running_goroutine(const char* what, std::source_location where) {
+  if (this_worker == nullptr || this_worker->current == nullptr) {
+    throw_misuse(std::string(what) + " was called outside a goroutine: call it from code that leash::run runs", where);
+  }
+  return this_worker->current;
+}
+
+void awaited_outside() {
+  throw_misuse(
+      "a leash operation or task was awaited outside a goroutine: co_await it in a coroutine that returns leash::task "
+      "and runs "
+      "under leash::run");
+}
+void awaited_twice(std::source_location where) {
+  throw_misuse("an operation was awaited twice: make a new one for each wait", where);
+}
+void awaited_empty_task(std::source_location where) {
+  throw_misuse("a task was awaited that is empty: it was moved from or awaited before", where);
+}
+
+const char* name_of(wait_reason r) noexcept {
+  static constexpr const char* names[wait_reasons] = {"",
+                                                      "chan receive",
+                                                      "chan send",
+                                                      "select",
+                                                      "select (no cases)",
+                                                      "sync.Mutex.Lock",
+                                                      "sync.RWMutex.Lock",
+                                                      "sync.RWMutex.RLock",
+                                                      "sync.Cond.Wait",
+                                                      "sync.WaitGroup.Wait",
+                                                      "sleep",
+                                                      "IO wait",
+                                                      "scope join",
+                                                      "goroutine join",
+                                                      "context done",
+                                                      "event",
+                                                      "semaphore",
+                                                      "once",
+                                                      "ticker",
+                                                      "blocking",
+                                                      "foreign",
+                                                      "start"};
+  return static_cast<std::size_t>(r) < wait_reasons ? names[static_cast<std::size_t>(r)] : "";
+}
+
+// --- foreign awaitables
+// -------------------------------------------------------------------------------------------------
+
+static void foreign_end(goroutine_core* g) noexcept {
+  runtime* rt = runtime_at(g->runtime_index);
+  if (g->try_claim()) {
+    if (context_ended(g)) g->bits |= g_cut;
+    schedule(g);
+  }
+  rt->in_flight.fetch_sub(1, std::memory_order_release);
+}
+
+static foreign_resumer resumer_body(goroutine_core* g) {
+  foreign_end(g);
+  co_return;
+}
+
+foreign_resumer make_foreign_resumer(goroutine_core* g) { return resumer_body(g); }
+
+void foreign_begin(goroutine_core* g, waiter* w) noexcept {
+  runtime_at(g->runtime_index)->in_flight.fetch_add(1, std::memory_order_relaxed);
+  publish_parked(g, w, 1, park_state::held);
+}
+
+void foreign_cancel(goroutine_core* g) noexcept {
+  if (g->try_claim()) runtime_at(g->runtime_index)->in_flight.fetch_sub(1, std::memory_order_relaxed);
+}
+
+}  // namespace leash

@@ -1,0 +1,27 @@
+// Between the scheduler's sources.
+#pragma once
+#include <leash/worker.hpp>
+
+namespace leash {
+
+inline constexpr std::uint16_t operations_per_resumption = 256;
+
+/// Runs g until it parks, yields or ends.
+void run_goroutine(worker&, goroutine_core* g) noexcept;
+/// The next goroutine to run; null when the runtime stops. Sleeps.
+goroutine_core* find_work(worker&) noexcept;
+goroutine_core* find_simulated(worker&) noexcept;
+/// Looks everywhere without sleeping.
+goroutine_core* steal_work(worker&) noexcept;
+goroutine_core* take_global(worker&) noexcept;
+
+/// Nothing was found: spins, keeps watch, sleeps. Null when the runtime stops.
+goroutine_core* idle(worker&) noexcept;
+/// Joins the sleepers until woken, or until the time has come; returns at once if there is work or the runtime stops.
+void sleep_until(worker&, std::int64_t until) noexcept;
+
+std::int64_t steady_now() noexcept;
+/// Reads the clock and moves the coarse tick.
+std::int64_t look_at_clock(runtime&) noexcept;
+
+}  // namespace leash

@@ -1,0 +1,2 @@
+// refused: anything
+int main() { return 0; }

@@ -1,0 +1,2 @@
+// refused: no member named 'close'
+int main() { return nothing; }

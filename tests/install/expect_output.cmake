@@ -1,0 +1,5 @@
+execute_process(COMMAND "${PROGRAM}" OUTPUT_VARIABLE printed COMMAND_ERROR_IS_FATAL ANY)
+if(NOT printed STREQUAL "received 42\n")
+  message(FATAL_ERROR "${PROGRAM} printed: ${printed}")
+endif()
+message(STATUS "${printed}")

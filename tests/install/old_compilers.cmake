@@ -1,0 +1,13 @@
+# Compilers that are refused by version, each with a reason, and the first ones that are not.
+include("${MODULE}")
+function(expect id version words)
+  leash_why_not_compiler("${id}" "${version}" why)
+  if((words STREQUAL "" AND NOT why STREQUAL "") OR NOT why MATCHES "${words}")
+    message(SEND_ERROR "${id} ${version}: expected '${words}', got '${why}'")
+  endif()
+endfunction()
+expect(GNU 12.2.0 "GCC 12.2.0 miscompiles.*leash needs GCC 13")
+expect(GNU 11.4.0 "GCC 11.4.0 miscompiles")
+expect(GNU 13.1.0 "")
+expect(Clang 18.1.8 "clang 18.1.8 miscompiles.*leash needs clang 19")
+expect(Clang 19.1.0 "")
