@@ -1,15 +1,16 @@
 #include "leaks.hpp"
 
+#include <algorithm>
 #include <chrono>
 #include <concepts>
-#include <functional>
-#include <iterator>
+#include <map>
 #include <mutex>
 #include <optional>
 #include <sstream>
 #include <string_view>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 #include "planted.hpp"
 #include "term.hpp"
@@ -24,10 +25,12 @@ const char* name_of(fate f) {
   switch (f) {
     case fate::not_writable:
       return "could not be written";
+    case fate::harmless:
+      return "harmless";
     case fate::ended:
       return "ended by itself";
     case fate::reclaimed:
-      return "proved, reclaimed";
+      return "proved and reclaimed";
     case fate::unsolved:
       return "NOT SOLVED";
   }
@@ -37,10 +40,10 @@ std::string painted(fate f) { return f == fate::unsolved ? red(name_of(f)) : gre
 
 void start_leak(std::string_view title, std::string_view written) {
   say("\n  " + bold(title));
-  say("    written: " + std::string(written));
+  say_wrapped("    written: ", written);
 }
 void end_leak(findings& all, std::string_view title, fate expected, fate seen, std::string_view how) {
-  say("    leash:   " + painted(seen) + ": " + std::string(how));
+  say_wrapped("    leash:   ", painted(seen) + ": " + std::string(how));
   if (seen != expected) say(red(std::string("    expected: ") + name_of(expected)));
   all.push_back({std::string(title), expected, seen});
 }
@@ -48,15 +51,38 @@ std::string in_words(std::size_t n, std::string_view thing) {
   return std::to_string(n) + " " + std::string(thing) + (n == 1 ? "" : "s");
 }
 
-void print_report(const leash::leak_report& r) {
+std::string place(std::string_view file, unsigned line) { return std::string(file) + ":" + std::to_string(line); }
+
+/// Who waits for what, and why in vain; of those who merely wait for them, the names.
+void print_knot(const leash::leak_report& r) {
+  std::string others;
+  for (const leash::leak& l : r) {
+    if (l.role == leash::leak_role::dependent) {
+      others += (others.empty() ? "" : ", ") + (l.who.name.empty() ? "the root" : l.who.name);
+      continue;
+    }
+    std::string at = "[" + l.who.wait + "]", started = " started at ";
+    std::string_view file = l.who.spawned_at.file_name();
+    if (!l.who.stack.empty()) {
+      const leash::frame_info& where = l.who.stack.front();
+      at += " " + place(where.file, where.line) + ",";
+      if (where.file == file) started = " started in line ", file = "";
+    }
+    at += started + (file.empty() ? std::to_string(l.who.spawned_at.line()) : place(file, l.who.spawned_at.line()));
+    say_wrapped("      " + yellow(left(l.who.name, 10)), l.why);
+    say_wrapped("                ", dim(at));
+  }
+  if (!others.empty()) say("      and, waiting for the end of these: " + others);
+}
+void print_full(const leash::leak_report& r) {
   std::ostringstream text;
   text << r;
   std::istringstream lines(text.str());
-  for (std::string line; std::getline(lines, line);) say("    " + paint("33", "| ") + dim(line));
+  for (std::string line; std::getline(lines, line);) say("    " + yellow("| ") + dim(line));
 }
-void print_proof(const leash::leak_report& r) {
+void print_proof(const leash::leak_report& r, bool full) {
   say("    leash:   " + yellow("proved") + ": " + in_words(r.size(), "goroutine") + " can never go on");
-  print_report(r);
+  full ? print_full(r) : print_knot(r);
 }
 bool all_proven(const leash::leak_report& r) {
   for (const leash::leak& l : r)
@@ -64,7 +90,11 @@ bool all_proven(const leash::leak_report& r) {
   return true;
 }
 void print_notes() {
-  for (const std::string& text : noted.take()) say("    then:    " + text);
+  std::vector<std::string> texts = noted.take();
+  for (auto text = texts.begin(), next = text; text != texts.end(); text = next) {
+    next = std::find_if(text, texts.end(), [&](const std::string& other) { return other != *text; });
+    say_wrapped("    then:    ", *text + (next - text > 1 ? " (" + std::to_string(next - text) + " times)" : ""));
+  }
 }
 
 // ---- could not be written: what the compiler says no to, asked of the compiler ------------------------------------
@@ -86,7 +116,7 @@ static_assert(startable_with<std::string> && !startable_with<std::string_view>);
 
 // ---- a living program -----------------------------------------------------------------------------------------------
 /// Runs the leak as its child, and lives on: what is proved here is proved while the program goes on working.
-task<> observe(const planted& p, findings& all) {
+task<> observe(const planted& p, findings& all, bool full_reports) {
   constexpr auto settle = 60ms;
   constexpr int rounds = 50;
   start_leak(p.title, p.written);
@@ -99,7 +129,7 @@ task<> observe(const planted& p, findings& all) {
       if (over) break;
       leash::leak_report r = leash::find_leaks();
       if (r.size() == 0) continue;
-      if (proofs++ == 0) print_proof(r);
+      if (proofs++ == 0) print_proof(r, full_reports);
       proven = proven && all_proven(r);
       unwound += co_await leash::reclaim(r);
     }
@@ -115,7 +145,7 @@ task<> observe(const planted& p, findings& all) {
     end_leak(all, p.title, p.expected, fate::ended, "nothing waits, nothing is left");
   } else {
     end_leak(all, p.title, p.expected, proven ? fate::reclaimed : fate::unsolved,
-             in_words(unwound, "goroutine") + " unwound, destructors ran, the others went on and ended");
+             in_words(unwound, "goroutine") + " unwound, destructors ran, the others went on");
   }
 }
 
@@ -123,6 +153,7 @@ task<> observe(const planted& p, findings& all) {
 
 void unwritable_act(findings& all) {
   headline("Leaks that cannot be written");
+  say("  The compiler was asked, with the static_asserts in examples/demo/leaks.cpp.");
   auto show = [&](const char* title, const char* written, const char* why) {
     start_leak(title, written);
     end_leak(all, title, fate::not_writable, fate::not_writable, why);
@@ -142,20 +173,21 @@ void unwritable_act(findings& all) {
   other.close();
   bool harmless = other.try_send(1) == leash::try_result::closed && !rx.try_recv();
   start_leak("closing twice", "tx.close(); tx.close();");
-  end_leak(all, "closing twice", fate::not_writable, harmless ? fate::not_writable : fate::unsolved,
-           "as a mistake: the second close does nothing");
+  end_leak(all, "closing twice", fate::harmless, harmless ? fate::harmless : fate::unsolved,
+           "the second close does nothing, and a send afterwards says that the channel is closed");
 }
 
-task<> leaks_act(findings& all) {
+task<> leaks_act(findings& all, bool full_reports) {
   headline("Leaks that can be written, in a program that lives on");
-  for (const planted& p : planted_leaks) co_await observe(p, all);
+  for (const planted& p : planted_leaks) co_await observe(p, all, full_reports);
 }
 
-void lonely_context_act(findings& all, unsigned workers) {
+void lonely_context_act(findings& all, unsigned workers, bool full_reports) {
   constexpr std::string_view title = "a context nobody can cancel";
-  headline("A leak on its own");
+  headline("A program that heals itself");
   start_leak(title,
-             "it waits for done(); the only cancel_source was dropped. Here nobody else could cancel, not even ^C");
+             "the janitor waits for done(), and the only cancel_source was dropped; this is a program of its own, "
+             "for in the one above ^C could still have ended the wait");
   std::mutex lock;
   std::vector<leash::leak_report> reports;
   leash::options o;
@@ -178,7 +210,7 @@ void lonely_context_act(findings& all, unsigned workers) {
     reports.push_back(stuck.report());
   }
   std::lock_guard hold(lock);
-  if (!reports.empty()) print_proof(reports.front());
+  if (!reports.empty()) print_proof(reports.front(), full_reports);
   bool proven = !reports.empty() && all_proven(reports.front());
   bool solved = returned && proven && resource::open == 0;
   std::string how = solved ? "leak_action::reclaim unwound it, destructors ran, run() returned"
@@ -188,12 +220,18 @@ void lonely_context_act(findings& all, unsigned workers) {
 }
 
 bool print_findings(const findings& all) {
-  headline("All of them");
+  headline("In short");
+  std::map<fate, std::size_t> seen;
   bool good = true;
   for (const finding& f : all) {
     say("  " + left(f.title, 52) + painted(f.seen) + (f.seen == f.expected ? "" : red("  (unexpected)")));
     good = good && f.seen == f.expected;
+    ++seen[f.seen];
   }
+  std::string sum = "\n  " + in_words(all.size(), "leak") + ":";
+  for (auto& [f, n] : seen)
+    sum += (f == seen.begin()->first ? " " : ", ") + std::string(name_of(f)) + " " + std::to_string(n);
+  say(sum);
   return good;
 }
 

@@ -7,7 +7,7 @@
 
 namespace demo {
 
-enum class fate { not_writable, ended, reclaimed, unsolved };
+enum class fate { not_writable, harmless, ended, reclaimed, unsolved };
 
 struct planted {
   const char* title;
@@ -27,11 +27,12 @@ using findings = std::vector<finding>;
 void unwritable_act(findings& all);
 
 /// Plants each leak in a living program: an observer goroutine finds, shows and reclaims it.
-leash::task<> leaks_act(findings& all);
+/// full_reports: shows each proof as the library prints it.
+leash::task<> leaks_act(findings& all, bool full_reports);
 
 /// The one that is a leak only if nobody at all could cancel it: a program of its own, which heals itself.
 /// Blocks; not on a worker.
-void lonely_context_act(findings& all, unsigned workers);
+void lonely_context_act(findings& all, unsigned workers, bool full_reports);
 
 /// Prints the table; true if every leak met its expected fate.
 bool print_findings(const findings& all);

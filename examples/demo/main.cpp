@@ -36,6 +36,7 @@ DIR: /usr/share/doc, /usr/include or /usr/share/common-licenses, whichever is th
   --workers N      scheduler threads (default: as many as there are processors)
   --pipeline-only  only the count
   --leaks-only     only the leaks
+  --full           each proof as the library prints it, with stacks
   --no-color       plain text on a terminal too (so does NO_COLOR in the environment)
   -h, --help       this text
 
@@ -46,7 +47,7 @@ Exit codes: 0 all went as expected, 1 it did not, 2 wrong usage.
 struct settings {
   std::string root;
   unsigned workers = std::max(1u, std::thread::hardware_concurrency());
-  bool pipeline = true, leaks = true, colour = true;
+  bool pipeline = true, leaks = true, full_reports = false, colour = true;
 };
 
 int complain(const std::string& text) {
@@ -108,6 +109,8 @@ std::optional<int> read_arguments(settings& s, int argc, char** argv) {
       if (auto code = read_workers(s, arg.substr(arg.find('=') + 1))) return code;
     } else if (arg == "--no-color") {
       s.colour = false;
+    } else if (arg == "--full") {
+      s.full_reports = true;
     } else if (arg == "--pipeline-only") {
       only_pipeline = true;
     } else if (arg == "--leaks-only") {
@@ -134,18 +137,21 @@ leash::task<> acts(const settings& s, findings& found, const std::atomic<bool>& 
   if (s.pipeline) co_await pipeline_act(s.root, s.workers, stop);
   if (!s.leaks) co_return;
   unwritable_act(found);
-  co_await leaks_act(found);
+  co_await leaks_act(found, s.full_reports);
 }
 
 int play(const settings& s) {
   interrupt ctrl_c;
   findings found;
+  if (s.pipeline && s.leaks)
+    say("leash on " + std::to_string(s.workers) + (s.workers == 1 ? " worker" : " workers") +
+        ": real work first, then the classic leaks. ^C ends it cleanly at any moment.");
   bool good = true;
   leash::options o;
   o.workers = s.workers;
   leash::run(
       o, [&]() -> leash::task<> { (void)co_await leash::with_cancel(ctrl_c.source, acts(s, found, ctrl_c.stopped)); });
-  if (s.leaks && !ctrl_c.signal()) lonely_context_act(found, s.workers);
+  if (s.leaks && !ctrl_c.signal()) lonely_context_act(found, s.workers, s.full_reports);
   if (s.leaks && !ctrl_c.signal()) good = print_findings(found);
 
   std::size_t left = leash::num_goroutines();

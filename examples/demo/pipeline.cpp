@@ -2,9 +2,6 @@
 //                                                              show_progress looks on, until it hears the end
 #include "pipeline.hpp"
 
-#include <sys/ioctl.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <chrono>
 #include <cstring>
@@ -109,12 +106,6 @@ struct bar_line {
   }
   bool drawn = false;
 };
-
-std::size_t terminal_width() {
-  winsize size{};
-  bool known = ::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0;
-  return known ? size.ws_col : 80;
-}
 
 void draw(bar_line& line, const tree& t) {
   std::uint64_t found = t.files_found, done = t.files_done;

@@ -89,23 +89,22 @@ task<> lock_held_while_sending() {
   });
 }
 
-struct account {
-  leash::mutex lock;
-  leash::event in_use;  // so that both transfers have their first lock, in every run
-};
-task<> transfer(const char* who, account& from, account& to) {
+// The events see to it that both transfers have their first lock, in every run.
+task<> transfer(const char* who, leash::mutex& from, leash::event& started, leash::mutex& to, leash::event& other) {
   resource held;
-  auto first = co_await from.lock.lock();
-  from.in_use.set();
-  co_await to.in_use.wait();
-  auto second = co_await to.lock.lock();
+  auto first = co_await from.lock();
+  started.set();
+  co_await other.wait();
+  auto second = co_await to.lock();
   if (second.poisoned()) noted.add(std::string(who) + " got its second lock, marked poisoned, and went on");
 }
 task<> ab_ba() {
-  account a, b;
+  leash::mutex a;
+  leash::mutex b;
+  leash::event left, right;
   co_await with_scope([&](scope& s) -> task<> {
-    s.go(named("left"), transfer, "left", std::ref(a), std::ref(b));
-    s.go(named("right"), transfer, "right", std::ref(b), std::ref(a));
+    s.go(named("left"), transfer, "left", std::ref(a), std::ref(left), std::ref(b), std::ref(right));
+    s.go(named("right"), transfer, "right", std::ref(b), std::ref(right), std::ref(a), std::ref(left));
     co_return;
   });
 }

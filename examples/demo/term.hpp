@@ -1,5 +1,9 @@
 // Colours on a terminal, plain text in a pipe, and a few ways to write numbers.
 #pragma once
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <algorithm>
 #include <cstdint>
 #include <cstdio>
 #include <string>
@@ -54,6 +58,43 @@ inline void say(std::string_view text = {}) {
   std::fwrite(text.data(), 1, text.size(), stdout);
   std::fputc('\n', stdout);
   std::fflush(stdout);
+}
+/// How many columns `painted` takes: escape codes take none.
+inline std::size_t columns_of(std::string_view painted) {
+  std::size_t n = 0;
+  bool code = false;
+  for (char c : painted) {
+    if (c == '\033') code = true;
+    if (!code) ++n;
+    if (c == 'm') code = false;
+  }
+  return n;
+}
+
+inline std::size_t terminal_width() {
+  winsize size{};
+  bool known = term.live && ::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0;
+  return known ? size.ws_col : 100;
+}
+
+/// `head`, then `text` in lines that start below its first word and are at most 110 columns long.
+inline void say_wrapped(std::string_view head, std::string_view text) {
+  std::size_t indent = columns_of(head), most = std::min<std::size_t>(terminal_width(), 110);
+  std::string line(head);
+  bool fresh = true;
+  while (!text.empty()) {
+    std::string_view word = text.substr(0, text.find(' '));
+    text.remove_prefix(std::min(text.size(), word.size() + 1));
+    if (!fresh && columns_of(line) + 1 + columns_of(word) > most) {
+      say(line);
+      line.assign(indent, ' ');
+      fresh = true;
+    }
+    if (!fresh) line += ' ';
+    line += word;
+    fresh = false;
+  }
+  say(line);
 }
 inline void headline(std::string_view text) { say("\n" + bold(text)); }
 

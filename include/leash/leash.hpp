@@ -19,5 +19,6 @@
 #include <leash/shared_mutex.hpp>
 #include <leash/sleep.hpp>
 #include <leash/task.hpp>
+#include <leash/testing.hpp>
 #include <leash/version.hpp>
 #include <leash/wait_group.hpp>

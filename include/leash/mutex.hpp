@@ -54,6 +54,7 @@ class mutex_wait : public retrying_waiter {
   template <class Op>
   explicit mutex_wait(Op& op) noexcept : retrying_waiter(wait_reason::mutex_lock) {
     what = op.core_;
+    retry = &mutex_wait::try_again;
   }
   LEASH_INLINE bool fast() noexcept { return core()->try_lock() || spin(); }
   spin_lock& lock() noexcept { return core()->lock; }

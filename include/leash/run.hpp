@@ -74,15 +74,18 @@ body_t<F, kept_t<Args>...> run_program(program& p, F&& f, Args&&... args) {
 ///   after everything was unwound; std::logic_error inside a run; std::invalid_argument for options that cannot be met.
 /// Thread safety: several runtimes may exist at once, on threads of their own.
 template <class F, class... Args>
-  requires(!std::same_as<std::remove_cvref_t<F>, options>)
-body_t<F, kept_t<Args>...> run(F&& f, Args&&... args) {
-  program p{options{}};
-  return run_program(p, std::forward<F>(f), std::forward<Args>(args)...);
-}
-template <class F, class... Args>
 body_t<F, kept_t<Args>...> run(const options& o, F&& f, Args&&... args) {
   program p(o);
-  return run_program(p, std::forward<F>(f), std::forward<Args>(args)...);
+  if constexpr (operation<F>) {
+    return run_program(p, kept_body<F>(std::forward<F>(f)).start());  // it cannot be moved in; it lives longer than run
+  } else {
+    return run_program(p, std::forward<F>(f), std::forward<Args>(args)...);
+  }
+}
+template <class F, class... Args>
+  requires(!std::same_as<std::remove_cvref_t<F>, options>)
+body_t<F, kept_t<Args>...> run(F&& f, Args&&... args) {
+  return run(options{}, std::forward<F>(f), std::forward<Args>(args)...);
 }
 
 }  // namespace leash

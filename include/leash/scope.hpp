@@ -407,7 +407,7 @@ task<maybe_t<R>> run_scope(scope_options options, kept_body<B> body, std::source
   } made{scope::make(options, where)};
   scope_core* core = made.s->core();
   body_result<R> r;
-  bool own_end = false;
+  bool own_end = false, outer_end = false;
   {
     entered_context here(g, core);
     try {
@@ -424,10 +424,12 @@ task<maybe_t<R>> run_scope(scope_options options, kept_body<B> body, std::source
     if (r.error) core->failed(std::move(r.error), where);
     co_await scope_join_operation<final_scope_wait>(core);
     own_end = here.is_own_end();
+    outer_end = !own_end && core->error() != context_error::none;
   }
   std::exception_ptr error = core->take_errors();
-  // A goroutine that was reclaimed while it joined its members goes no further than this.
-  if ((r.cut && !own_end) || g->killed.load(std::memory_order_acquire) != 0) {
+  // An end from outside cut the members short, if not the body: what they were to do is not done, so nobody goes on as
+  // if it were. Nor does a goroutine that was reclaimed while it joined its members.
+  if ((r.cut && !own_end) || outer_end || g->killed.load(std::memory_order_acquire) != 0) {
     if (error) carry_error(g, std::move(error));
     co_await unwind_further{};
   }

@@ -180,8 +180,9 @@ spin_lock& join_lock_of(const goroutine_core*) noexcept;
 struct simulation {
   std::int64_t now = 0;
   std::vector<goroutine_core*> ready;
-  /// Chooses among n >= 1 runnable goroutines.
-  std::function<std::size_t(std::size_t)> choose;
+  std::uint64_t seed = 1;  // for what chooses inside: select
+  /// Chooses among the runnable goroutines; there is at least one.
+  std::function<std::size_t(const std::vector<goroutine_core*>&)> choose;
   /// Ready operations that may complete at once before a goroutine must let others run; >= 1.
   std::function<std::uint16_t()> budget;
 };

@@ -84,7 +84,8 @@ bool look_at(const goroutine_core* g, const runtime* only, goroutine_info& info)
       if (g->park.load(std::memory_order_relaxed) != word) continue;  // it moved: what was read may be anything
       info.state = "waiting";
       info.wait = name_of(reason);
-      info.since = now() - std::chrono::milliseconds(std::min<std::uint32_t>(ago, INT32_MAX));
+      info.waited = std::chrono::milliseconds(std::min<std::uint32_t>(ago, INT32_MAX));
+      info.since = now() - info.waited;
       for (std::size_t i = 0; i < n; ++i)
         info.stack.push_back(
             {frames[i].function_name(), frames[i].file_name(), static_cast<unsigned>(frames[i].line())});
@@ -123,7 +124,7 @@ std::vector<goroutine_info> goroutines() {
 }
 
 void write_goroutine(std::ostream& out, const goroutine_info& g, std::string_view mark, std::string_view indent) {
-  auto const minutes = std::chrono::duration_cast<std::chrono::minutes>(now() - g.since).count();
+  auto const minutes = std::chrono::duration_cast<std::chrono::minutes>(g.waited).count();
   out << indent << "goroutine " << g.id << " [" << (g.state == "waiting" ? g.wait : g.state) << mark;
   if (g.state == "waiting" && minutes >= 1) out << ", " << minutes << " minutes";
   out << "]";

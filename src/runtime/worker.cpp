@@ -215,7 +215,7 @@ goroutine_core* find_simulated(worker& w) noexcept {
       while (goroutine_core* more = w.queue.pop()) s.ready.push_back(more);
     }
     if (!s.ready.empty()) {
-      std::size_t const i = s.ready.size() == 1 ? 0 : s.choose(s.ready.size());
+      std::size_t const i = s.ready.size() == 1 ? 0 : s.choose(s.ready);
       goroutine_core* g = s.ready[i];
       s.ready.erase(s.ready.begin() + static_cast<std::ptrdiff_t>(i));
       return g;
@@ -270,7 +270,7 @@ void prepare_workers(runtime& rt, std::uint32_t count) {
     w.rt = &rt;
     w.index = i;
     w.single = count == 1;
-    w.random = 0x9e3779b97f4a7c15u * (i + 1);
+    w.random = rt.sim != nullptr ? rt.sim->seed : 0x9e3779b97f4a7c15u * (i + 1);
   }
 }
 

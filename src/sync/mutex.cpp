@@ -58,7 +58,6 @@ bool mutex_wait::claim() noexcept {
 }
 
 void mutex_wait::enqueue() noexcept {
-  retry = &mutex_wait::try_again;
   core()->queue.push(this);
 }
 

@@ -255,8 +255,8 @@ LEASH_TEST(OnDone, OnAnEndedContextItRunsAtOnce) {
 LEASH_TEST(OnDone, StoppedItLetsGoOfItsCallable) {
   cancel_source cs;
   auto [tx, rx] = channel<int>(1);
-  (void)co_await with_cancel(cs, [&, tx = std::move(tx)]() mutable -> task<> {
-    auto reg = on_done(this_context(), [tx = std::move(tx)] {});
+  (void)co_await with_cancel(cs, [&, end = std::move(tx)]() mutable -> task<> {
+    auto reg = on_done(this_context(), [kept = std::move(end)] {});
     EXPECT_FALSE(rx.ended());
     EXPECT_TRUE(reg.stop());
     EXPECT_TRUE(rx.ended());

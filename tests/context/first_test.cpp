@@ -110,9 +110,9 @@ LEASH_TEST(CancelledFirst, AParkedWaitConsumesNothingEither) {
     co_await with_scope([&](scope& s) -> task<> {
       s.go(
           named("receiver"),
-          [](cancel_source& cs, receiver<int>& rx, bool& got) -> task<> {
+          [](cancel_source& cs, receiver<int>& from, bool& got) -> task<> {
             (void)co_await with_cancel(cs, [&]() -> task<> {
-              if (co_await rx.recv()) got = true;
+              if (co_await from.recv()) got = true;
             });
           },
           std::ref(cs), std::ref(rx), std::ref(got));

@@ -161,8 +161,8 @@ LEASH_TEST(Unwinding, ADestructorMayThrowAndCatchWithinItself) {
 LEASH_TEST(Unwinding, GivesEndsAndLocksBack) {
   auto [tx, rx] = channel<int>();
   mutex m;
-  EXPECT_FALSE(co_await with_timeout(1ms, [&, tx = std::move(tx)]() mutable -> task<> {
-    auto mine = std::move(tx);
+  EXPECT_FALSE(co_await with_timeout(1ms, [&, end = std::move(tx)]() mutable -> task<> {
+    auto mine = std::move(end);
     auto g = co_await m.lock();
     co_await forever();
   }));

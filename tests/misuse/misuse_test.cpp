@@ -62,7 +62,7 @@ struct foreign {
 
 TEST(Misuse, AnOperationAwaitedOutsideAGoroutine) {
   auto [tx, rx] = channel<int>();
-  auto receives = [](receiver<int>& rx) -> foreign { (void)co_await rx.recv(); };
+  auto receives = [](receiver<int>& from) -> foreign { (void)co_await from.recv(); };
   auto sleeps = []() -> foreign { co_await sleep(1ms); };
   expect_in(said<std::logic_error>([&] { receives(rx).rethrow(); }), {"goroutine", "run"});
   expect_in(said<std::logic_error>([&] { sleeps().rethrow(); }), {"goroutine", "run"});

@@ -201,7 +201,7 @@ LEASH_TEST(Looking, TheStackLeadsThroughBoundaries) {
   co_await with_scope([&](scope& s) -> task<> {
     s.go(
         named("deep"),
-        [](receiver<int>& rx) -> task<> { (void)co_await with_timeout(1h, [&]() -> task<> { co_await middle(rx); }); },
+        [](receiver<int>& from) -> task<> { (void)co_await with_timeout(1h, [&]() -> task<> { co_await middle(from); }); },
         std::ref(rx));
     co_await parked("deep", "chan receive");
     auto g = find("deep");
@@ -298,10 +298,10 @@ TEST(Looking, AForeignThreadSeesAllRuntimes) {
   for (const char* name : {"in-the-first", "in-the-second"}) {
     auto [tx, rx] = channel<int>();
     ends.push_back(std::move(tx));
-    runtimes.emplace_back([name, rx = std::move(rx)]() mutable {
-      run_at(1, [name, rx = std::move(rx)]() mutable -> task<> {
+    runtimes.emplace_back([name, from = std::move(rx)]() mutable {
+      run_at(1, [name, from = std::move(from)]() mutable -> task<> {
         co_await with_scope([&](scope& s) -> task<> {
-          s.go(named(name), [](receiver<int> rx) -> task<> { (void)co_await rx.recv(); }, std::move(rx));
+          s.go(named(name), [](receiver<int> r) -> task<> { (void)co_await r.recv(); }, std::move(from));
           co_return;
         });
       });
@@ -336,11 +336,11 @@ TEST(Looking, IsSafeWhileEverythingMoves) {
         for (int i = 0; i < 20; ++i)
           s.go(
               named("mover"),
-              [](sender<int> tx, receiver<int> rx) -> task<> {
+              [](sender<int> to, receiver<int> from) -> task<> {
                 label l("k", "v");
                 for (int k = 0; k < 20; ++k) {
-                  if (!co_await tx.send(k)) co_return;
-                  (void)co_await rx.recv();
+                  if (!co_await to.send(k)) co_return;
+                  (void)co_await from.recv();
                 }
               },
               tx.dup(), rx.dup());

@@ -108,14 +108,14 @@ TEST(Run, SeveralRuntimesLiveSideBySide) {
         int sum = run(o, [t]() -> task<int> {
           auto [tx, rx] = channel<int>();
           int sum = 0;
-          co_await with_scope([&, rx = std::move(rx), tx = std::move(tx)](scope& s) mutable -> task<> {
+          co_await with_scope([&, from = std::move(rx), to = std::move(tx)](scope& s) mutable -> task<> {
             s.go(
-                [](sender<int> tx, int t) -> task<> {
+                [](sender<int> out, int t) -> task<> {
                   for (int i = 0; i < 50; ++i)
-                    if (!co_await tx.send(i * t)) co_return;
+                    if (!co_await out.send(i * t)) co_return;
                 },
-                std::move(tx), t);
-            while (auto v = co_await rx.recv()) sum += *v;
+                std::move(to), t);
+            while (auto v = co_await from.recv()) sum += *v;
           });
           EXPECT_EQ(num_goroutines(), 1u);  // this runtime's, not its neighbours'
           co_return sum;
@@ -131,18 +131,18 @@ TEST(Run, SeveralRuntimesLiveSideBySide) {
 TEST(Run, AChannelMayJoinTwoRuntimes) {
   auto [tx, rx] = channel<int>(4);
   int sum = 0;
-  std::thread other([&sum, rx = std::move(rx)]() mutable {
+  std::thread other([&sum, from = std::move(rx)]() mutable {
     sum = run(
-        [](receiver<int> rx) -> task<int> {
-          int sum = 0;
-          while (auto v = co_await rx.recv()) sum += *v;
-          co_return sum;
+        [](receiver<int> r) -> task<int> {
+          int n = 0;
+          while (auto v = co_await r.recv()) n += *v;
+          co_return n;
         },
-        std::move(rx));
+        std::move(from));
   });
   run(
-      [](sender<int> tx) -> task<> {
-        for (int i = 1; i <= 1000; ++i) EXPECT_TRUE(co_await tx.send(i));
+      [](sender<int> to) -> task<> {
+        for (int i = 1; i <= 1000; ++i) EXPECT_TRUE(co_await to.send(i));
       },
       std::move(tx));
   other.join();
@@ -169,8 +169,8 @@ TEST(Run, WaitsForEveryGoroutine) {
   std::atomic<bool> ended = false;
   auto [tx, rx] = channel<int>(1);
   run([&]() -> task<> {
-    timer t = after_func(0ms, [&ended, tx = std::move(tx)]() mutable -> task<> {
-      EXPECT_TRUE(co_await tx.send(1));
+    timer t = after_func(0ms, [&ended, to = std::move(tx)]() mutable -> task<> {
+      EXPECT_TRUE(co_await to.send(1));
       co_await sleep(30ms);
       ended = true;
     });
@@ -184,8 +184,8 @@ TEST(Run, WaitsForTheOthersBeforeItThrows) {
   std::atomic<bool> ended = false;
   auto [tx, rx] = channel<int>(1);
   EXPECT_THROW(run([&]() -> task<> {
-                 timer t = after_func(0ms, [&ended, tx = std::move(tx)]() mutable -> task<> {
-                   EXPECT_TRUE(co_await tx.send(1));
+                 timer t = after_func(0ms, [&ended, to = std::move(tx)]() mutable -> task<> {
+                   EXPECT_TRUE(co_await to.send(1));
                    co_await sleep(30ms);
                    ended = true;
                  });

@@ -173,6 +173,19 @@ LEASH_TEST(Scope, CancelledFromOutsideItPassesTheEndOn) {
   EXPECT_FALSE(after);  // the end was the outer one's
 }
 
+LEASH_TEST(Scope, CancelledFromOutsideWhileItJoinsItPassesTheEndOn) {
+  std::atomic<int> ended = 0;
+  bool after = false;
+  EXPECT_FALSE(co_await with_timeout(2ms, [&]() -> task<> {
+    co_await with_scope([&](scope& s) -> task<> {
+      for (int i = 0; i < 5; ++i) s.go(sleeper, std::ref(ended));
+      co_return;  // the body itself is whole, its members will not be
+    });
+    after = true;
+  }));
+  EXPECT_FALSE(after);
+}
+
 LEASH_TEST(Scope, ACancelledChildThatNeverRanIsNeverStarted) {
   bool started = false;
   std::atomic<int> alive = 0;
