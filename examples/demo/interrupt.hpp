@@ -35,10 +35,14 @@ class interrupt {
 
  private:
   static constexpr int over = SIGUSR1;
+  static constexpr std::chrono::milliseconds same_request{300};  // timeout(1) sends each signal twice
 
   void wait(leash::cancel_source& stop) {
     for (int s = 0; ::sigwait(&signals_, &s) == 0 && s != over;) {
-      if (signal_ != 0) ::_exit(128 + s);  // asked twice: a file system may hang in the kernel
+      if (signal_ != 0) {
+        if (since() < same_request) continue;
+        ::_exit(128 + s);  // asked twice: a file system may hang in the kernel
+      }
       at_ = std::chrono::steady_clock::now();
       signal_ = s;
       stopped = true;

@@ -184,6 +184,16 @@ struct unwind_further {
   void await_resume() const noexcept {}
 };
 
+/// A wait that never waits: cancellation is delivered here.
+struct unwind_if_cancelled {
+  using leash_awaiter = void;
+  goroutine_core* g = nullptr;
+  void adopt(promise_base& p) noexcept { g = p.who; }
+  bool await_ready() const noexcept { return !context_ended(g); }
+  void await_suspend(std::coroutine_handle<>) const noexcept { unwind_here(); }
+  void await_resume() const noexcept {}
+};
+
 /// Where the awaiting frame itself is awaited.
 struct awaited_at {
   using leash_awaiter = void;

@@ -109,6 +109,9 @@ task<body_t<B>> with_value(V&& value, B&& body) {
   return run_with_value<body_t<B>, std::decay_t<V>>(std::forward<V>(value), kept_body<B>(std::forward<B>(body)));
 }
 
+/// Throws std::runtime_error with the words of `outer` and `inner` nested in it.
+[[noreturn]] LEASH_COLD void rethrow_nested(std::exception_ptr outer, std::exception_ptr inner);
+
 enum class outcome : std::uint8_t { returned, threw, cancelled };
 
 template <class R, class B, class C>
@@ -134,17 +137,7 @@ task<R> run_finally(kept_body<B> body, C cleanup, nanoseconds bound, std::source
   if (late && r.cut) carry_error(co_await this_goroutine{}, std::move(late));
   if (late) {
     if (!r.error) std::rethrow_exception(std::move(late));
-    try {
-      std::rethrow_exception(std::move(r.error));
-    } catch (...) {
-      try {
-        std::rethrow_exception(std::move(late));
-      } catch (const std::exception& e) {
-        std::throw_with_nested(std::runtime_error(e.what()));
-      } catch (...) {
-        std::throw_with_nested(std::runtime_error("clean-up threw"));
-      }
-    }
+    rethrow_nested(std::move(late), std::move(r.error));
   }
   if (r.cut) co_await unwind_further{};
   if (r.error) std::rethrow_exception(std::move(r.error));

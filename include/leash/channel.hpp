@@ -43,6 +43,7 @@ struct chan_core : object {
   std::atomic<std::uint32_t> sides{2};  // the channel lives until both are gone
   spin_lock lock;
   std::atomic<bool> closed{false};  // written under the lock, as all below
+  bool single = false;              // fixed: the first value that is taken closes the channel
   std::uint32_t in_transit = 0;
   std::size_t capacity;
   std::atomic<std::size_t> buffered{0};  // written under the lock
@@ -347,7 +348,7 @@ class send_wait : public waiter {
     if (!c.receiving.empty()) {
       if (waiter* r = c.receiving.claim_first()) {
         partner_ = r;
-        extra = chan_value;
+        took(c);
         return true;
       }
     }
@@ -355,19 +356,21 @@ class send_wait : public waiter {
       if (c.ring != nullptr) {
         if (c.buffered.load(std::memory_order_relaxed) == c.capacity) return false;
         c.ring_push(*value_);
-        extra = chan_value;
+        took(c);
         return true;
       }
     }
     if (c.used() >= c.capacity) return false;
     ++c.in_transit;
     reserved_ = true;
-    extra = chan_value;
+    took(c);
     return true;
   }
   LEASH_INLINE void complete() {
     if (partner_ != nullptr) {
       auto* r = static_cast<recv_wait<T>*>(std::exchange(partner_, nullptr));
+      if (channel()->single) [[unlikely]]
+        end_receivers();
       r->put(std::move(*value_));
       schedule(r->who);
     } else if (reserved_) {
@@ -383,13 +386,31 @@ class send_wait : public waiter {
 
  private:
   channel_type* channel() const noexcept { return static_cast<channel_type*>(what); }
+  void took(channel_type& c) noexcept {
+    extra = chan_value;
+    if (c.single) [[unlikely]]
+      c.closed.store(true, std::memory_order_relaxed);
+  }
+  LEASH_COLD void end_receivers() noexcept {
+    goroutine_core* woken = nullptr;
+    {
+      spin_guard guard(channel()->lock);
+      woken = end_waits(channel()->receiving);
+    }
+    wake_list(woken);
+  }
   LEASH_NOINLINE void complete_node() {
     typename channel_type::node* n;
     try {
       n = new typename channel_type::node(std::move(*value_));
     } catch (...) {
-      spin_guard guard(channel()->lock);
-      --channel()->in_transit;
+      goroutine_core* woken = nullptr;
+      {
+        spin_guard guard(channel()->lock);
+        --channel()->in_transit;
+        if (channel()->used() == 0 && channel()->ended()) woken = end_waits(channel()->receiving);  // K4
+      }
+      wake_list(woken);
       throw;
     }
     channel()->arrive(n);
@@ -643,6 +664,14 @@ template <class T>
 [[nodiscard]] std::pair<sender<T>, receiver<T>> channel(unbounded_t,
                                                         std::source_location where = std::source_location::current()) {
   auto* c = new chan<T>(static_cast<std::size_t>(-1) / 2, false, where);
+  return {sender<T>(c), receiver<T>(c)};
+}
+
+/// A channel for one value: its send never waits and closes it, so a second one fails. Else as any channel.
+template <class T>
+[[nodiscard]] std::pair<sender<T>, receiver<T>> oneshot(std::source_location where = std::source_location::current()) {
+  auto* c = new chan<T>(1, true, where);
+  c->single = true;
   return {sender<T>(c), receiver<T>(c)};
 }
 

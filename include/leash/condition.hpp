@@ -27,10 +27,12 @@ class condition {
   /// Waits until pred() is true, which is called with the mutex held.
   ///
   /// Suspends when: pred() is false. Wait reason: `sync.Cond.Wait`. The mutex is free meanwhile.
-  /// Cancellation: the mutex is locked again before the goroutine unwinds, so `held` holds it in every case.
+  /// Cancellation: first, even if pred() is true already; the mutex is locked again before the goroutine unwinds, so
+  /// `held` holds it in every case.
   /// Errors: what pred throws, with the mutex held; std::logic_error if `held` is empty.
   template <std::predicate P>
   task<> wait(mutex::guard& held, P pred) {
+    co_await unwind_if_cancelled{};
     while (!pred()) {
       mutex_core* m = held.surrender();
       if (m == nullptr) throw_misuse("condition::wait with a guard that holds nothing");

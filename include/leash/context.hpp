@@ -119,6 +119,7 @@ struct local_value : object {
   std::atomic<std::uint32_t> refs{1};
   kind what;
   local_value* outer;
+  local_value* shown;  // the next name or label further out: what looks does not walk a long chain of values
   std::uint32_t key_bytes = 0, text_bytes = 0;
   std::uint64_t owner = 0;  // name: the goroutine's id
   const std::type_info* type = nullptr;
@@ -132,7 +133,8 @@ struct local_value : object {
   std::string_view text() const noexcept { return {reinterpret_cast<const char*>(this + 1) + key_bytes, text_bytes}; }
 
  private:
-  local_value(kind k, local_value* o) noexcept : object(object_type::none), what(k), outer(o) {}
+  local_value(kind k, local_value* o) noexcept
+      : object(object_type::none), what(k), outer(o), shown(o == nullptr || o->what != kind::value ? o : o->shown) {}
 };
 inline void hold(local_value* v) noexcept {
   if (v != nullptr) v->refs.fetch_add(1, std::memory_order_relaxed);

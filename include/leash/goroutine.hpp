@@ -105,8 +105,26 @@ LEASH_COLD void sentinel(goroutine_core* g) noexcept;
 /// Verdicts given so far count no more: something was unwound from outside, and what that frees may wake the judged.
 void forget_verdicts() noexcept;
 
+/// An atomic word that is there before and after the object around it: constructing it writes nothing.
+class surviving_word {
+ public:
+  surviving_word() noexcept {}
+  ~surviving_word() {}
+  std::uint64_t load(std::memory_order o) const noexcept { return word_.load(o); }
+  void store(std::uint64_t v, std::memory_order o) noexcept { word_.store(v, o); }
+  bool compare_exchange_strong(std::uint64_t& expected, std::uint64_t v, std::memory_order success,
+                               std::memory_order failure = std::memory_order_relaxed) noexcept {
+    return word_.compare_exchange_strong(expected, v, success, failure);
+  }
+
+ private:
+  union {
+    std::atomic<std::uint64_t> word_;
+  };
+};
+
 struct goroutine_core {
-  std::atomic<std::uint64_t> park;  // A1: survives reuse
+  surviving_word park;  // A1
   goroutine_core* next = nullptr;   // run queue, free list
   promise_base* leaf = nullptr;     // innermost frame; null before the start
   union {
@@ -139,13 +157,14 @@ struct goroutine_core {
   /// `word` and `mark` are what the slot held before.
   goroutine_core(const goroutine_type* t, std::uint64_t word, std::uint32_t old_mark, std::uint64_t new_id,
                  std::uint16_t rt, std::source_location where) noexcept
-      : park(with_state(word, park_state::active)),
-        wait(nullptr),
+      : wait(nullptr),
         type(t),
         spawned_at(where),
         id(new_id),
         mark(old_mark),
-        runtime_index(rt) {}
+        runtime_index(rt) {
+    park.store(with_state(word, park_state::active), std::memory_order_release);
+  }
   goroutine_core(const goroutine_core&) = delete;
   ~goroutine_core() {}
 

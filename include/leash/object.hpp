@@ -27,10 +27,9 @@ enum class object_type : std::uint8_t {
 /// and read whatever became of it.
 struct object {
   std::atomic<object_type> type{object_type::none};
-  std::uint8_t bits[3]{};
-  std::uint32_t pass = 0;    // the marker's: the pass that the two counts belong to
-  std::uint32_t found[2]{};  // the marker's: handles found in frozen memory
-  std::uint32_t node = 0;    // the marker's: index of its node in this pass
+  // The marker's, and only a hint: the index of its node, if the node agrees. Written also when the object has just been
+  // freed, so it lies where neither the allocator (A1) nor another user of such a slot keeps anything; never initialised.
+  std::uint32_t node;
   std::source_location made_at;
 
   explicit object(object_type t, std::source_location where = {}) noexcept : made_at(where) {

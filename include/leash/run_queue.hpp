@@ -38,6 +38,12 @@ class run_queue {
         return item;
     }
   }
+  /// Owner only: a hint of what pop() will give after `ahead` others; null: nothing yet.
+  LEASH_INLINE T* peek(std::uint32_t ahead) const noexcept {
+    std::uint32_t const head = head_.load(std::memory_order_relaxed);
+    if (tail_.load(std::memory_order_relaxed) - head <= ahead) return nullptr;
+    return slots_[(head + ahead) % Capacity].load(std::memory_order_relaxed);
+  }
   /// Any thread: moves up to half into `out`; the number moved.
   std::uint32_t steal(T** out, std::uint32_t at_most) noexcept {
     std::uint32_t head = head_.load(std::memory_order_acquire);

@@ -76,6 +76,7 @@ class scope;
 
 struct scope_shard {
   spin_lock lock;
+  std::uint32_t the_markers;  // see object::node: an array of these lies in a slot for objects
   bool counting = false;
   std::atomic<std::uint32_t> count{0};  // written under the lock
   goroutine_core* head = nullptr;
@@ -115,6 +116,7 @@ struct scope_core : context_core {
   goroutine_core* waiting_tail = nullptr;
   wait_queue place_waiters;
   void (*emptied)(scope_core*) = nullptr;
+  const promise_base* frame = nullptr;    // of the with_scope that awaits the body
   std::atomic<std::uint32_t> remotes{0};  // remote handles; they are members of `first`
 
   explicit scope_core(std::source_location where);
@@ -406,6 +408,7 @@ task<maybe_t<R>> run_scope(scope_options options, kept_body<B> body, std::source
     ~scope_ref() { unhold(static_cast<context_core*>(s->core())); }
   } made{scope::make(options, where)};
   scope_core* core = made.s->core();
+  core->frame = g->leaf;
   body_result<R> r;
   bool own_end = false, outer_end = false;
   {

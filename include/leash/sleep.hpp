@@ -15,8 +15,8 @@ class sleep_wait : public waiter {
     timer_.self = this;
   }
   spin_lock& lock() noexcept {
-    if (heap_ == nullptr) prepare();
-    return heap_->lock();
+    if (wheel_ == nullptr) prepare();
+    return wheel_->lock();
   }
   bool claim() noexcept { return when_ <= now_; }
   void complete() const noexcept {}
@@ -33,7 +33,7 @@ class sleep_wait : public waiter {
   static goroutine_core* expire(timer_entry*, timer_entry*&) noexcept;
 
   entry timer_;
-  timer_heap* heap_ = nullptr;
+  timer_wheel* wheel_ = nullptr;
   std::int64_t when_;
   std::int64_t now_ = 0;
   bool relative_;

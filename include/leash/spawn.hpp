@@ -4,6 +4,7 @@
 #include <functional>
 #include <leash/body.hpp>
 #include <leash/context.hpp>
+#include <memory>
 #include <source_location>
 #include <span>
 #include <string>
@@ -50,6 +51,27 @@ struct kept_argument<borrowed<T>> {
 };
 template <class A>
 using kept_t = typename kept_argument<std::decay_t<A>>::type;
+
+/// A callable or argument that is aligned to more than a goroutine's block: kept on the heap.
+template <class T>
+struct aligned_apart {
+  std::unique_ptr<T> held;
+  template <class U>
+    requires std::constructible_from<T, U>
+  explicit aligned_apart(U&& u) : held(std::make_unique<T>(std::forward<U>(u))) {}
+  aligned_apart(aligned_apart&&) noexcept = default;
+  template <class... A>
+  std::invoke_result_t<T&, A...> operator()(A&&... a) {
+    return std::invoke(*held, std::forward<A>(a)...);
+  }
+};
+template <class T>
+struct kept_argument<aligned_apart<T>> {
+  using type = T;
+  static T&& pass(aligned_apart<T>& a) noexcept { return std::move(*a.held); }
+};
+template <class T>
+using stored_t = std::conditional_t<(alignof(std::decay_t<T>) > 16), aligned_apart<std::decay_t<T>>, std::decay_t<T>>;
 
 template <class A>
 inline constexpr bool is_view = false;
@@ -138,9 +160,8 @@ const goroutine_type goroutine_block<F, Args...>::type_of = {sizeof(goroutine_bl
 /// Makes a goroutine, not yet started: callable and arguments are moved into its block. Throws std::bad_alloc.
 template <class F, class... Args>
 auto* make_goroutine(std::uint16_t runtime_index, std::source_location where, F&& f, Args&&... args) {
-  using block = goroutine_block<std::decay_t<F>, std::decay_t<Args>...>;
-  static_assert(alignof(block) <= 16,
-                "a goroutine's callable and arguments are aligned to at most 16 bytes: pass a pointer to them");
+  using block = goroutine_block<stored_t<F>, stored_t<Args>...>;
+  static_assert(alignof(block) <= 16);
   void* memory = arena::allocate(arena::kind::goroutine, sizeof(block));
   auto* before = static_cast<goroutine_core*>(memory);
   // The park word and the mark outlive the slot's users: they are read before the constructor writes them again.

@@ -261,15 +261,22 @@ struct value_of_task<task<T>> {
   using type = T;
 };
 
+void foreign_end(goroutine_core*) noexcept;
 /// Foreign awaitables: uncancellable. The goroutine is resumed on its own runtime whichever thread completes the
 /// awaitable.
 struct foreign_resumer {
   struct promise_type {
-    goroutine_core* who = nullptr;
+    goroutine_core* who;
+    explicit promise_type(goroutine_core* g) noexcept : who(g) {}
     foreign_resumer get_return_object() noexcept { return {std::coroutine_handle<promise_type>::from_promise(*this)}; }
     std::suspend_always initial_suspend() noexcept { return {}; }
-    // Suspended at its end: destroyed by the awaiter, in the goroutine.
-    std::suspend_always final_suspend() noexcept { return {}; }
+    // The goroutine is handed back from the final suspension, not before: then it may destroy this coroutine.
+    struct hand_back {
+      bool await_ready() const noexcept { return false; }
+      void await_suspend(std::coroutine_handle<promise_type> h) const noexcept { foreign_end(h.promise().who); }
+      void await_resume() const noexcept {}
+    };
+    hand_back final_suspend() noexcept { return {}; }
     void unhandled_exception() noexcept { std::terminate(); }
     void return_void() noexcept {}
     static void* operator new(std::size_t bytes) { return arena::allocate(arena::kind::frame, bytes); }

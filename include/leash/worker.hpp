@@ -19,6 +19,7 @@
 #include <leash/fence.hpp>
 #include <leash/goroutine.hpp>
 #include <leash/run_queue.hpp>
+#include <leash/spawn_stack.hpp>
 #include <leash/timers.hpp>
 #include <memory>
 #include <mutex>
@@ -48,8 +49,9 @@ struct worker {
   alignas(64) std::atomic<goroutine_core*> next{nullptr};
   std::atomic<std::uint32_t> tick{0};          // goroutines run, mod 2^32; written by this worker only
   std::atomic<std::uint32_t> watched_tick{0};  // the sentry's: `tick` when it last looked
-  run_queue<goroutine_core> queue;
-  timer_heap timers;
+  run_queue<goroutine_core> queue;    // woken
+  spawn_stack<goroutine_core> fresh;  // not run yet
+  timer_wheel timers;
 
   alignas(64) std::atomic<std::uint32_t> wake_word{0};  // futex: 1 asks it to get up
   worker* next_sleeper = nullptr;
@@ -68,6 +70,13 @@ struct worker {
 extern thread_local worker* this_worker __attribute__((tls_model("initial-exec")));
 #endif
 
+struct goroutine_chunk {
+  static constexpr std::uint32_t capacity = 124;
+  goroutine_chunk* next = nullptr;
+  std::uint32_t first = 0, last = 0;  // items[first..last) are in line
+  goroutine_core* items[capacity];
+};
+
 /// Opaque to the scheduler: what rooms above it hang in.
 struct runtime_hooks {
   /// All workers are idle, no timer is armed, nothing is in flight. True: something was made runnable, look again.
@@ -77,6 +86,10 @@ struct runtime_hooks {
 };
 
 struct runtime {
+  runtime() = default;
+  runtime(const runtime&) = delete;
+  ~runtime();
+
   std::uint16_t index = 0;
   std::uint32_t worker_count = 0;
   std::unique_ptr<worker[]> workers;
@@ -89,14 +102,16 @@ struct runtime {
   std::atomic<std::uint64_t> foreign_spawned{0};
   std::atomic<std::uint32_t> in_flight{
       0};  // blocking calls and foreign awaitables: completions that will come from outside
+  std::atomic<std::uint32_t> visitors{0};  // see visit
   std::atomic<bool> stopping{false};
   std::unique_ptr<blocking_pool> blocking;
   std::uint32_t blocking_threads = 0;
 
-  // Overflow and goroutines made runnable by threads that are not workers.
+  // Overflow and goroutines made runnable by threads that are not workers, in arrays: taking a portion must not touch the
+  // goroutines themselves, one cache miss after the other.
   alignas(64) spin_lock global_lock;
-  goroutine_core* global_head = nullptr;
-  goroutine_core* global_tail = nullptr;
+  goroutine_chunk* global_head = nullptr;
+  goroutine_chunk* global_tail = nullptr;
   std::atomic<std::size_t> global_count{0};
 
   // idle: bits 0..11 sleeping workers, 12..23 workers looking for work, 24 a sentry is on watch
@@ -111,7 +126,7 @@ struct runtime {
   static constexpr std::uint32_t sleeper_mask = one_spinner - 1, spinner_mask = (has_sentry - 1) & ~sleeper_mask;
 
   void inject(goroutine_core*) noexcept;
-  void inject_list(goroutine_core* first, goroutine_core* last, std::size_t n) noexcept;
+  void inject(goroutine_core* const* all, std::size_t n) noexcept;
   void wake_one() noexcept;
   /// After pushing to a queue.
   LEASH_INLINE void notify() noexcept {
@@ -129,6 +144,18 @@ struct runtime {
   }
   void stop() noexcept;
   std::size_t live_goroutines() const noexcept;
+};
+
+/// A thread that is none of rt's workers is about to make something runnable there: rt, which may have nothing else to
+/// wait for after that, waits for the thread to be done with it.
+class visit {
+ public:
+  explicit visit(runtime& rt) noexcept : rt_(rt) { rt.visitors.fetch_add(1, std::memory_order_relaxed); }
+  visit(const visit&) = delete;
+  ~visit() { rt_.visitors.fetch_sub(1, std::memory_order_release); }
+
+ private:
+  runtime& rt_;
 };
 
 inline constexpr std::uint32_t max_workers = 1024;

@@ -52,7 +52,8 @@ void interrupt(goroutine_core* g, goroutine_core*& claimed) noexcept {
   if (state_of(word) != park_state::parked || !context_ended(g)) return;
   // The epoch in the CAS makes sure that it is still the wait whose context was looked at.
   std::uint64_t expected = word;
-  if (!g->park.compare_exchange_strong(expected, next_epoch(word, park_state::active), std::memory_order_acq_rel))
+  if (!g->park.compare_exchange_strong(expected, next_epoch(word, park_state::active), std::memory_order_acq_rel,
+                                       std::memory_order_relaxed))
     return;
 #if LEASH_SENTINEL
   if (g->judged.load(std::memory_order_relaxed) != 0) forget_verdicts();
@@ -162,7 +163,7 @@ entered_context::entered_context(goroutine_core* g, std::int64_t when, bool shie
   }
   node_->timer.expire = [](timer_entry* t, timer_entry*& later) -> goroutine_core* {
     hold(node_of(t));
-    t->next_later = later;
+    t->next = later;
     later = t;
     return nullptr;
   };
@@ -173,10 +174,10 @@ entered_context::entered_context(goroutine_core* g, std::int64_t when, bool shie
     node->armed.store(false, std::memory_order_release);
     unhold(node);
   };
-  timer_heap& heap = this_worker->timers;
+  timer_wheel& wheel = this_worker->timers;
   node_->armed.store(true, std::memory_order_relaxed);
-  spin_guard guard(heap.lock());
-  heap.arm(&node_->timer, when);
+  spin_guard guard(wheel.lock());
+  wheel.arm(&node_->timer, when);
 }
 
 entered_context::entered_context(goroutine_core* g, context_core* node) : g_(g), outer_(context_of(g)), node_(node) {
@@ -185,9 +186,9 @@ entered_context::entered_context(goroutine_core* g, context_core* node) : g_(g),
 }
 
 entered_context::~entered_context() {
-  if (timer_heap* heap = node_->timer.heap) {
-    spin_guard guard(heap->lock());
-    heap->disarm(&node_->timer);
+  if (timer_wheel* wheel = node_->timer.wheel) {
+    spin_guard guard(wheel->lock());
+    wheel->disarm(&node_->timer);
   }
   if (node_->source != nullptr) detach_from_source(node_);
   {

@@ -132,10 +132,7 @@ LEASH_READS_FROZEN bool satisfied(const object* o, std::uint8_t which) noexcept 
 
 class marker {
  public:
-  marker(leak_pass& p, const runtime* only) : p_(p), only_(only) {
-    static std::uint32_t passes = 0;
-    pass_ = ++passes;
-  }
+  marker(leak_pass& p, const runtime* only) : p_(p), only_(only) {}
 
   void run() {
     frozen::for_each_slot([&](goroutine_core* g) { scan(g); });
@@ -184,6 +181,7 @@ class marker {
         --p_.objects[p_.edges[i].object].found[p_.edges[i].which];
       p_.edges.resize(n.first_edge);
       p_.waits.resize(n.first_wait);
+      while (!targets_.empty() && targets_.back().first >= n.first_wait) targets_.pop_back();
       return;
     }
     n.edges = static_cast<std::uint32_t>(p_.edges.size()) - n.first_edge;
@@ -220,14 +218,18 @@ class marker {
     return s.what == arena::kind::object && s.start == reinterpret_cast<const std::byte*>(o);
   }
 
-  std::uint32_t object_index(object* o) {
-    if (o->pass != pass_ || o->node >= p_.objects.size() || p_.objects[o->node].what != o) {
-      o->pass = pass_;
-      o->node = static_cast<std::uint32_t>(p_.objects.size());
-      p_.objects.emplace_back();
-      p_.objects.back().what = o;
-    }
-    return o->node;
+  /// The index of an object that this pass has met; or no_object.
+  LEASH_READS_FROZEN std::uint32_t met(const object* o) const noexcept {
+    std::uint32_t const i = frozen::read(o->node);
+    return i < p_.objects.size() && p_.objects[i].what == o ? i : no_object;
+  }
+  LEASH_READS_FROZEN std::uint32_t object_index(object* o) {
+    if (std::uint32_t const i = met(o); i != no_object) return i;
+    auto const i = static_cast<std::uint32_t>(p_.objects.size());
+    p_.objects.emplace_back();
+    p_.objects.back().what = o;
+    *const_cast<volatile std::uint32_t*>(&o->node) = i;
+    return i;
   }
 
   void add_wait(std::uint32_t node, object* o, std::uint8_t which) {
@@ -252,7 +254,7 @@ class marker {
     object* o = frozen::read(w->what);
     wait_reason const reason = frozen::read(w->reason);
     if (reason == wait_reason::forever) {
-      add_cancellers(node, ctx);
+      if (!add_cancellers(node, ctx)) return false;
       return true;
     }
     if (o == nullptr) return reason == wait_reason::chan_receive || reason == wait_reason::chan_send;  // never fires
@@ -282,22 +284,24 @@ class marker {
         return true;
       case wait_reason::context_done:
         if (frozen::read(static_cast<context_core*>(o)->bounded)) return false;
-        add_cancellers(node, static_cast<context_core*>(o));
-        return true;
+        return add_cancellers(node, static_cast<context_core*>(o));
       default:
         return false;
     }
   }
 
-  /// What could end the context c: the cancel sources on the way out, and whoever may cancel the scopes there.
-  LEASH_READS_FROZEN void add_cancellers(std::uint32_t node, context_core* c) {
-    for (int depth = 0; c != nullptr && arena::contains(c) && depth < 100000; ++depth) {
+  /// What could end the context c: the cancel sources on the way out, and whoever may cancel the scopes there. False:
+  /// not all of them were seen.
+  LEASH_READS_FROZEN bool add_cancellers(std::uint32_t node, context_core* c) {
+    for (int depth = 0;; ++depth) {
+      if (c == nullptr) return true;
+      if (!arena::contains(c) || depth == 100'000) return false;
       if (canceller_core* source = frozen::read(c->source); source != nullptr && is_object(source))
         add_wait(node, source, 0);
       std::uint8_t const shape = frozen::read(c->shape);
       if ((shape & context_core::scope_bit) != 0 && is_object(c) && frozen::read(c->owner) != nullptr)
         add_wait(node, c, cancels);
-      if ((shape & (context_core::shield_bit | context_core::immortal_bit)) != 0) break;
+      if ((shape & (context_core::shield_bit | context_core::immortal_bit)) != 0) return true;
       c = frozen::read(c->parent);
     }
   }
@@ -344,7 +348,7 @@ class marker {
   // One more of l's members is known to be parked (or is a lineage that all of its members' counts explain).
   void visit_lineage(lineage* l, bool member) {
     while (l != nullptr && is_object(l)) {
-      bool const first = l->pass != pass_;
+      bool const first = met(l) == no_object;
       std::uint32_t const k = object_index(l);
       if (member) ++p_.objects[k].found[0];
       if (!first) return;
@@ -426,9 +430,10 @@ class marker {
   void ancestors(marked_node& n) {
     if (n.ancestors_done) return;
     n.ancestors_done = true;
-    if (scope_core* home = frozen::read(n.g->home).get(); home != nullptr && home->pass == pass_)
-      scope_has_live_member(home->node);
-    if (lineage* l = frozen::read(n.g->kin).get(); l != nullptr && l->pass == pass_) lineage_live(l->node);
+    if (scope_core* home = frozen::read(n.g->home).get(); home != nullptr)
+      if (std::uint32_t const k = met(home); k != no_object) scope_has_live_member(k);
+    if (lineage* l = frozen::read(n.g->kin).get(); l != nullptr)
+      if (std::uint32_t const k = met(l); k != no_object) lineage_live(k);
   }
 
   void scope_has_live_member(std::uint32_t k) {
@@ -448,7 +453,8 @@ class marker {
     if (marked_node* starter = node_of(frozen::read(l->starter));
         starter != nullptr && frozen::read(starter->g->id) == l->starter_id)
       later_.push_back(starter);
-    if (lineage* up = frozen::read(l->up); up != nullptr && up->pass == pass_) lineage_live(up->node);
+    if (lineage* up = frozen::read(l->up); up != nullptr)
+      if (std::uint32_t const outer = met(up); outer != no_object) lineage_live(outer);
   }
 
   void propagate() {
@@ -497,7 +503,8 @@ class marker {
     for (auto* c = static_cast<context_core*>(frozen::read(n.g->ctx)); c != nullptr && arena::contains(c);
          c = frozen::read(c->parent)) {
       if (frozen::read(c->owner) != n.g) break;
-      if ((frozen::read(c->shape) & context_core::scope_bit) != 0 && c->pass == pass_) object_live(c->node, cancels);
+      if ((frozen::read(c->shape) & context_core::scope_bit) != 0)
+        if (std::uint32_t const k = met(c); k != no_object) object_live(k, cancels);
     }
   }
 
@@ -546,9 +553,10 @@ class marker {
     for (std::uint32_t d = 0; d < n; ++d) position_[p_.dead[d]] = d;
     for (std::uint32_t i : p_.dead) {
       scope_core* home = frozen::read(p_.nodes[i].g->home).get();
-      if (home == nullptr || home->pass != pass_ || home->node >= p_.objects.size()) continue;
-      next_member_[i] = member_head_[home->node];
-      member_head_[home->node] = i;
+      std::uint32_t const k = home != nullptr ? met(home) : no_object;
+      if (k == no_object) continue;
+      next_member_[i] = member_head_[k];
+      member_head_[k] = i;
     }
     // Edges, once, as offsets: d waits for what needed_[offset_[d]..offset_[d+1]) hold.
     std::vector<std::uint32_t> offset(n + 1, 0), needed;
@@ -623,7 +631,6 @@ class marker {
 
   leak_pass& p_;
   const runtime* only_;
-  std::uint32_t pass_;
   std::vector<std::pair<std::uint32_t, goroutine_core*>> targets_;
   std::vector<std::uint32_t> work_;
   std::vector<marked_node*> later_;

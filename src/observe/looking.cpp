@@ -25,7 +25,7 @@ LEASH_READS_FROZEN std::string copy_text(const char* from, std::size_t n) {
 
 void read_locals(const goroutine_core* g, std::uint64_t id, goroutine_info& info) {
   local_value* v = frozen::read(g->locals).get();
-  for (int i = 0; v != nullptr && arena::contains(v) && i < 1000; ++i, v = frozen::read(v->outer)) {
+  for (int i = 0; v != nullptr && arena::contains(v) && i < 1000; ++i, v = frozen::read(v->shown)) {
     auto const* text = reinterpret_cast<const char*>(v + 1);
     std::uint32_t const key_bytes = frozen::read(v->key_bytes), text_bytes = frozen::read(v->text_bytes);
     local_value::kind const what = frozen::read(v->what);

@@ -61,6 +61,7 @@ void submit_blocking(goroutine_core* g, blocking_job* job) {
 
 void end_blocking(goroutine_core* g) noexcept {
   runtime& rt = *runtime_at(g->runtime_index);
+  visit const until_counted(rt);
   if (g->try_claim()) {
     if (context_ended(g)) g->bits |= g_cut;
     schedule(g);

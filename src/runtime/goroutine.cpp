@@ -190,7 +190,7 @@ std::exception_ptr take_carried(goroutine_core* g) noexcept {
 
 void throwing_while_unwinding() {
   fatal(
-      "a destructor threw an exception while its goroutine was being unwound (cancelled); destructors must not throw");
+      "a destructor threw while unwinding its goroutine (cancelled or reclaimed); destructors must not throw");
 }
 
 void free_goroutine(goroutine_core* g) noexcept {
@@ -258,19 +258,17 @@ const char* name_of(wait_reason r) noexcept {
 // --- foreign awaitables
 // -------------------------------------------------------------------------------------------------
 
-static void foreign_end(goroutine_core* g) noexcept {
-  runtime* rt = runtime_at(g->runtime_index);
+void foreign_end(goroutine_core* g) noexcept {
+  runtime& rt = *runtime_at(g->runtime_index);
+  visit const until_counted(rt);
   if (g->try_claim()) {
     if (context_ended(g)) g->bits |= g_cut;
     schedule(g);
   }
-  rt->in_flight.fetch_sub(1, std::memory_order_release);
+  rt.in_flight.fetch_sub(1, std::memory_order_release);
 }
 
-static foreign_resumer resumer_body(goroutine_core* g) {
-  foreign_end(g);
-  co_return;
-}
+static foreign_resumer resumer_body(goroutine_core*) { co_return; }
 
 foreign_resumer make_foreign_resumer(goroutine_core* g) { return resumer_body(g); }
 

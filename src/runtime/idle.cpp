@@ -38,7 +38,7 @@ std::int64_t earliest_timer(const runtime& rt) noexcept {
 bool anything_to_do(const runtime& rt) noexcept {
   if (rt.stopping.load(std::memory_order_acquire) || rt.global_count.load(std::memory_order_acquire) != 0) return true;
   for (std::uint32_t i = 0; i < rt.worker_count; ++i)
-    if (!rt.workers[i].queue.empty()) return true;
+    if (!rt.workers[i].queue.empty() || !rt.workers[i].fresh.empty()) return true;
   return false;
 }
 
@@ -171,6 +171,7 @@ goroutine_core* idle(worker& w) noexcept {
     }
     if (goroutine_core* g = steal_work(w)) return g;
     if (goroutine_core* g = w.queue.pop()) return g;
+    if (goroutine_core* g = w.fresh.pop(w.single)) return g;
     if (rt.stopping.load(std::memory_order_acquire)) return nullptr;
 
     std::int64_t until = earliest_timer(rt);

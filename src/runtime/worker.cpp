@@ -27,21 +27,51 @@ std::atomic<std::uint32_t> milliseconds{0};
 
 constexpr std::uint32_t chain_limit = 64;
 constexpr std::uint32_t look_around_every = 61;
+constexpr std::uint32_t old_every = 31;
 
 void push_local(worker& w, goroutine_core* g) noexcept {
   if (!w.queue.push(g)) [[unlikely]] {
     // Full: half of it goes to the others, with this one at the end.
-    goroutine_core* out[128];
-    std::uint32_t const n = w.queue.steal(out, 128);
-    if (n == 0) {
-      w.rt->inject_list(g, g, 1);
-      return;
-    }
-    for (std::uint32_t i = 0; i + 1 < n; ++i) out[i]->next = out[i + 1];
-    out[n - 1]->next = g;
-    w.rt->inject_list(out[0], g, n + 1);
+    goroutine_core* out[129];
+    std::uint32_t n = w.queue.steal(out, 128);
+    out[n++] = g;
+    w.rt->inject(out, n);
+    return;
   }
   w.rt->notify();
+}
+
+void push_fresh(worker& w, goroutine_core* g) noexcept {
+  if (!w.fresh.push(g)) [[unlikely]] {
+    // Full: the oldest half goes to the others.
+    goroutine_core* out[128];
+    std::uint32_t n = 0;
+    while (n < 128) {
+      goroutine_core* oldest = w.fresh.steal();
+      if (oldest == nullptr && w.fresh.empty()) break;
+      if (oldest != nullptr) out[n++] = oldest;
+    }
+    if (n != 0) w.rt->inject(out, n);
+    if (!w.fresh.push(g)) {
+      w.rt->inject(g);
+      return;
+    }
+  }
+  w.rt->notify();
+}
+
+// The next but one is on its way into the cache while the next one runs.
+LEASH_INLINE goroutine_core* pop_queue(worker& w) noexcept {
+  goroutine_core* g = w.queue.pop();
+  if (g == nullptr) return nullptr;
+  if (goroutine_core* soon = w.queue.peek(2)) {
+    __builtin_prefetch(soon);
+    __builtin_prefetch(reinterpret_cast<const std::byte*>(soon) + 64);
+  }
+#if !LEASH_TSAN  // a thief may have it by now: then this reads an old frame's address, to no effect
+  if (goroutine_core* then = w.queue.peek(0)) __builtin_prefetch(then->leaf);
+#endif
+  return g;
 }
 
 }  // namespace
@@ -97,23 +127,43 @@ std::size_t runtime::live_goroutines() const noexcept {
 // --- making runnable
 // ----------------------------------------------------------------------------------------------------
 
-void runtime::inject_list(goroutine_core* first, goroutine_core* last, std::size_t n) noexcept {
-  last->next = nullptr;
-  spin_guard guard(global_lock);
-  (global_tail != nullptr ? global_tail->next : global_head) = first;
-  global_tail = last;
-  global_count.store(global_count.load(std::memory_order_relaxed) + n, std::memory_order_release);
+runtime::~runtime() {
+  while (goroutine_chunk* c = global_head) {
+    global_head = c->next;
+    arena::deallocate(arena::kind::frame, c, sizeof(goroutine_chunk));
+  }
 }
 
-void runtime::inject(goroutine_core* g) noexcept {
-  inject_list(g, g, 1);
+void runtime::inject(goroutine_core* const* all, std::size_t n) noexcept {
+  static_assert(sizeof(goroutine_chunk) <= arena::small_limit);
+  goroutine_chunk* spare = nullptr;
+  for (std::size_t done = 0;;) {
+    {
+      spin_guard guard(global_lock);
+      while (done < n) {
+        if (global_tail == nullptr || global_tail->last == goroutine_chunk::capacity) {
+          if (spare == nullptr) break;
+          (global_tail != nullptr ? global_tail->next : global_head) = spare;
+          global_tail = std::exchange(spare, nullptr);
+        }
+        global_tail->items[global_tail->last++] = all[done++];
+        global_count.store(global_count.load(std::memory_order_relaxed) + 1, std::memory_order_release);
+      }
+    }
+    if (done == n) break;
+    spare = new (arena::allocate(arena::kind::frame, sizeof(goroutine_chunk))) goroutine_chunk;  // not under the lock
+  }
+  if (spare != nullptr) arena::deallocate(arena::kind::frame, spare, sizeof(goroutine_chunk));
   notify();
 }
+
+void runtime::inject(goroutine_core* g) noexcept { inject(&g, 1); }
 
 void schedule(goroutine_core* g) {
   runtime* rt = runtime_at(g->runtime_index);
   worker* w = this_worker;
   if (w == nullptr || w->rt != rt) {
+    visit const until_told(*rt);
     rt->inject(g);
     return;
   }
@@ -130,7 +180,8 @@ void schedule(goroutine_core* g) {
     before = w->next.exchange(g, std::memory_order_acq_rel);
   }
   if (before != nullptr) {
-    push_local(*w, before);
+    // What is pushed out waits among its like.
+    (before->bits & g_started) != 0 ? push_local(*w, before) : push_fresh(*w, before);
   } else if (!w->single) {
     rt->notify_watch();
   }
@@ -140,6 +191,7 @@ void schedule_last(goroutine_core* g) {
   runtime* rt = runtime_at(g->runtime_index);
   worker* w = this_worker;
   if (w == nullptr || w->rt != rt) {
+    visit const until_told(*rt);
     rt->inject(g);
   } else if (rt->sim != nullptr) [[unlikely]] {
     rt->sim->ready.push_back(g);
@@ -164,28 +216,29 @@ LEASH_INLINE static goroutine_core* take_next(worker& w) noexcept {
 goroutine_core* take_global(worker& w) noexcept {
   runtime& rt = *w.rt;
   if (rt.global_count.load(std::memory_order_acquire) == 0) return nullptr;
-  goroutine_core* first = nullptr;
-  goroutine_core* rest = nullptr;
+  goroutine_core* taken[goroutine_chunk::capacity];
+  std::uint32_t n = 0;
+  goroutine_chunk* empty = nullptr;
   {
     spin_guard guard(rt.global_lock);
     std::size_t const count = rt.global_count.load(std::memory_order_relaxed);
     if (count == 0) return nullptr;
-    std::size_t const n = std::min<std::size_t>({count, count / rt.worker_count + 1, 128});
-    first = rt.global_head;
-    goroutine_core* last = first;
-    for (std::size_t i = 1; i < n; ++i) last = last->next;
-    rt.global_head = last->next;
-    if (rt.global_head == nullptr) rt.global_tail = nullptr;
-    last->next = nullptr;
+    goroutine_chunk* c = rt.global_head;
+    if (c->first == c->last) {  // used up, and kept as the tail until now
+      empty = c;
+      c = rt.global_head = c->next;
+    }
+    std::size_t const fair = rt.worker_count == 1 ? count : count / rt.worker_count + 1;
+    while (n < fair && c->first < c->last) taken[n++] = c->items[c->first++];
     rt.global_count.store(count - n, std::memory_order_relaxed);
-    rest = first->next;
+    if (c->first == c->last && c->next == nullptr) c->first = c->last = 0;  // the tail: filled again from the front
   }
-  while (rest != nullptr) {
-    goroutine_core* g = rest;
-    rest = g->next;
-    if (!w.queue.push(g)) rt.inject(g);
+  if (empty != nullptr) arena::deallocate(arena::kind::frame, empty, sizeof(goroutine_chunk));
+  for (std::uint32_t i = 1; i < n; ++i) {
+    if (i < 4) __builtin_prefetch(taken[i]);
+    if (!w.queue.push(taken[i])) rt.inject(taken[i]);
   }
-  return first;
+  return taken[0];
 }
 
 goroutine_core* steal_work(worker& w) noexcept {
@@ -196,6 +249,7 @@ goroutine_core* steal_work(worker& w) noexcept {
   for (std::uint32_t i = 0; i < n; ++i) {
     worker& victim = rt.workers[(start + i) % n];
     if (&victim == &w) continue;
+    if (goroutine_core* g = victim.fresh.steal()) return g;
     goroutine_core* out[128];
     if (std::uint32_t const taken = victim.queue.steal(out, 128)) {
       for (std::uint32_t k = 1; k < taken; ++k)
@@ -270,6 +324,7 @@ void prepare_workers(runtime& rt, std::uint32_t count) {
     w.rt = &rt;
     w.index = i;
     w.single = count == 1;
+    w.timers.start(runtime_now(&rt), rt.sim != nullptr ? 0 : 16);
     w.random = rt.sim != nullptr ? rt.sim->seed : 0x9e3779b97f4a7c15u * (i + 1);
   }
 }
@@ -296,6 +351,7 @@ void run_workers(runtime& rt) {
   }
   work(rt.workers[0]);
   for (auto& t : threads) t.join();
+  while (rt.visitors.load(std::memory_order_acquire) != 0) std::this_thread::yield();
 }
 
 goroutine_core* find_work(worker& w) noexcept {
@@ -313,6 +369,10 @@ goroutine_core* find_work(worker& w) noexcept {
     if (rt.hooks.tick != nullptr) rt.hooks.tick(&rt, now);
     if (goroutine_core* g = take_global(w)) return g;
   }
+  if (tick % old_every == 0) {
+    // New goroutines are taken newest first, and after those that were woken: the oldest must get its turn.
+    if (goroutine_core* g = w.fresh.steal()) return g;
+  }
   if (w.chain < chain_limit) [[likely]] {
     if (goroutine_core* g = take_next(w)) {
       ++w.chain;
@@ -320,7 +380,8 @@ goroutine_core* find_work(worker& w) noexcept {
     }
   }
   w.chain = 0;
-  if (goroutine_core* g = w.queue.pop()) return g;
+  if (goroutine_core* g = pop_queue(w)) return g;
+  if (goroutine_core* g = w.fresh.pop(w.single)) return g;
   if (goroutine_core* g = take_global(w)) return g;
   if (goroutine_core* g = take_next(w)) return g;
   if (rt.stopping.load(std::memory_order_acquire)) return nullptr;

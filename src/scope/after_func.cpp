@@ -19,14 +19,14 @@ void arm_start(pending_start* p, nanoseconds after) {
   if (__builtin_add_overflow(now, after.count(), &when)) when = INT64_MAX;
   p->timer.self = p;
   p->timer.expire = [](timer_entry* t, timer_entry*& later) -> goroutine_core* {
-    t->next_later = later;
+    t->next = later;
     later = t;
     return nullptr;
   };
   p->timer.fire = [](timer_entry* t) { fire(static_cast<pending_start::timed*>(t)->self); };
-  timer_heap& heap = this_worker->timers;
-  spin_guard guard(heap.lock());
-  heap.arm(&p->timer, when);
+  timer_wheel& wheel = this_worker->timers;
+  spin_guard guard(wheel.lock());
+  wheel.arm(&p->timer, when);
 }
 
 void watch_start(pending_start* p, context_core* c) {
@@ -44,9 +44,9 @@ bool stop_start(pending_start* p) noexcept {
   if (p->context != nullptr) {
     taken_back = unlink_callback(p->context, &p->callback);
     unhold(std::exchange(p->context, nullptr));
-  } else if (timer_heap* heap = p->timer.heap) {
-    spin_guard guard(heap->lock());
-    taken_back = heap->disarm(&p->timer);
+  } else if (timer_wheel* wheel = p->timer.wheel) {
+    spin_guard guard(wheel->lock());
+    taken_back = wheel->disarm(&p->timer);
   }
   if (mine) {
     p->forget(p);

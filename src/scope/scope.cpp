@@ -283,28 +283,21 @@ void check_borrowing(scope_core* s, goroutine_core* child, std::source_location 
     if (word >= low && word < high) [[unlikely]] {
       throw_misuse(
           "go(): the callable or an argument points into the running goroutine's stack, which is gone when the new "
-          "goroutine runs. "
-          "Move the value in, or declare it in a coroutine outside the scope's body",
+          "goroutine runs: move the value in, or declare it in a coroutine outside the scope's body",
           where);
     }
     if (!arena::contains(reinterpret_cast<void*>(word)) || s->owner != w->current) continue;
     arena::slot const at = arena::slot_at(reinterpret_cast<void*>(word));
     if (at.what != arena::kind::frame) continue;
     // From the running frame up to the body's own: they all die before the members are joined.
-    for (promise_base* p = w->current->leaf; p != nullptr; p = p->up != nullptr ? p->up->parent : nullptr) {
+    for (promise_base* p = w->current->leaf; p != nullptr && p != s->frame;
+         p = p->up != nullptr ? p->up->parent : nullptr) {
       if (at.start == static_cast<std::byte*>(p->handle().address())) [[unlikely]] {
         throw_misuse(
             "go(): the callable or an argument points into the frame of the scope's body, which dies before the "
-            "scope's goroutines "
-            "are joined. Move the value in, declare it outside with_scope, or run the part that borrows in a "
-            "with_scope of its own "
-            "inside (co_await s.join() keeps what is not checked)",
+            "scope's goroutines are joined: move the value in, declare it outside with_scope, or run the part that "
+            "borrows in a with_scope of its own inside (co_await s.join() keeps what is not checked)",
             where);
-      }
-      if (p->up == nullptr || p->up->kind == link_kind::boundary) {
-        // The body of this scope ends where its context was entered.
-        if (context_of(w->current) == static_cast<context_core*>(s)) break;
-        if (p->up == nullptr) break;
       }
     }
   }

@@ -6,18 +6,19 @@ namespace leash {
 
 void sleep_wait::prepare() noexcept {
   worker* w = this_worker;
-  heap_ = &w->timers;
+  static timer_wheel unused;  // try_select on a thread that is no worker: its lock is taken, nothing is armed
+  wheel_ = w != nullptr ? &w->timers : &unused;
   if (relative_) {
     if (when_ == 0) {
       now_ = INT64_MAX;  // due at once, without a look at the clock
       return;
     }
-    now_ = runtime_now(w->rt);
+    now_ = now().time_since_epoch().count();
     std::int64_t sum = 0;
     when_ = __builtin_add_overflow(now_, when_, &sum) ? INT64_MAX : sum;
     relative_ = false;
   } else {
-    now_ = runtime_now(w->rt);
+    now_ = now().time_since_epoch().count();
   }
 }
 
@@ -32,13 +33,13 @@ goroutine_core* sleep_wait::expire(timer_entry* t, timer_entry*&) noexcept {
 
 void sleep_wait::enqueue() {
   timer_.expire = &sleep_wait::expire;
-  heap_->arm(&timer_, when_);
+  wheel_->arm(&timer_, when_);
   queued.store(true, std::memory_order_relaxed);
 }
 
 void sleep_wait::remove() noexcept {
   if (!queued.load(std::memory_order_relaxed)) return;
-  heap_->disarm(&timer_);
+  wheel_->disarm(&timer_);
   queued.store(false, std::memory_order_release);
 }
 

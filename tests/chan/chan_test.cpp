@@ -183,7 +183,9 @@ LEASH_TEST(Chan, parked_senders_are_served_in_order_of_arrival) {
 LEASH_TEST(Chan, oneshot_carries_one_value_or_its_absence) {
   auto [tx, rx] = oneshot<int>();
   EXPECT_TRUE(co_await tx.send(3));
+  EXPECT_FALSE(co_await tx.send(4));
   EXPECT_EQ(co_await rx.recv(), 3);
+  EXPECT_EQ(co_await rx.recv(), std::nullopt);
   auto [tx2, rx2] = oneshot<int>();
   tx2.drop();
   EXPECT_EQ(co_await rx2.recv(), std::nullopt);

@@ -121,9 +121,9 @@ LEASH_TEST(Misuse, ANegativeDuration) {
            co_await said_by<invalid>([&]() -> task<> { (void)co_await with_timeout(nanoseconds::min(), body); }),
            co_await said_by<invalid>([&]() -> task<> { (void)co_await shielded(-1s, body); }),
            said<invalid>([&] { (void)after_func(-1h, body); }),
-           said<invalid>([] { ticker t(-1s); }),
        })
     expect_in(text, {"negative", "misuse_test.cpp"});
+  expect_in(said<invalid>([] { ticker t(-1s); }), {"ticker", "positive", "misuse_test.cpp"});
   EXPECT_THROW(ticker(0s), std::invalid_argument);
   EXPECT_FALSE(ran);
 }
@@ -300,7 +300,7 @@ TEST(MisuseDeathTest, AMutexDestroyedWhileItIsLocked) {
                  auto g = co_await m->lock();
                  m.reset();
                }),
-               "mutex.*destroyed.*locked");
+               "mutex.*destroyed.*held");
 }
 
 TEST(MisuseDeathTest, AMutexDestroyedWhileItIsWaitedFor) {

@@ -299,7 +299,7 @@ TEST(Looking, AForeignThreadSeesAllRuntimes) {
     auto [tx, rx] = channel<int>();
     ends.push_back(std::move(tx));
     runtimes.emplace_back([name, from = std::move(rx)]() mutable {
-      run_at(1, [name, from = std::move(from)]() mutable -> task<> {
+      run(with_workers(1), [name, from = std::move(from)]() mutable -> task<> {
         co_await with_scope([&](scope& s) -> task<> {
           s.go(named(name), [](receiver<int> r) -> task<> { (void)co_await r.recv(); }, std::move(from));
           co_return;

@@ -41,7 +41,7 @@ TEST(Worker, AnIdleProgramUsesNoProcessorTime) {
       std::chrono::nanoseconds used{};
       co_await with_scope([&](scope& s) -> task<> {
         for (int i = 0; i < 100; ++i)
-          s.go(named("waiter"), [](receiver<int> rx) -> task<> { (void)co_await rx.recv(); }, rx.dup());
+          s.go(named("waiter"), [](receiver<int> from) -> task<> { (void)co_await from.recv(); }, rx.dup());
         co_await parked("waiter", "chan receive", 100);
         co_await sleep(50ms);  // the workers settle
         auto before = cpu_time();
@@ -79,16 +79,16 @@ TEST(Worker, AWokenGoroutineRunsElsewhereWhileItsWakerComputes) {
     run_at(2, []() -> task<> {
       std::atomic<bool> woken = false;
       auto [tx, rx] = channel<int>();
-      co_await with_scope([&, tx = std::move(tx), rx = std::move(rx)](scope& s) mutable -> task<> {
+      co_await with_scope([&, to = std::move(tx), from = std::move(rx)](scope& s) mutable -> task<> {
         s.go(
             named("sleeper"),
-            [](receiver<int> rx, std::atomic<bool>& woken) -> task<> {
-              (void)co_await rx.recv();
+            [](receiver<int> r, std::atomic<bool>& woken) -> task<> {
+              (void)co_await r.recv();
               woken = true;
             },
-            std::move(rx), std::ref(woken));
+            std::move(from), std::ref(woken));
         co_await parked("sleeper", "chan receive");
-        EXPECT_TRUE(co_await tx.send(1));
+        EXPECT_TRUE(co_await to.send(1));
         EXPECT_TRUE(compute_until(woken));
       });
     });
@@ -151,8 +151,8 @@ LEASH_TEST_REAL(Worker, TwoHundredThousandGoroutinesWaitAndEnd) {
   co_await with_scope([&](scope& s) -> task<> {
     for (int i = 0; i < n; ++i)
       s.go(
-          [](receiver<int> rx, std::atomic<int>& ended) -> task<> {
-            (void)co_await rx.recv();
+          [](receiver<int> from, std::atomic<int>& ended) -> task<> {
+            (void)co_await from.recv();
             ++ended;
           },
           rx.dup(), std::ref(ended));
@@ -175,16 +175,16 @@ LEASH_TEST_REAL(Worker, TwoHundredThousandGoroutinesOneAfterTheOther) {
 /// Frames made here, destroyed wherever the other side runs.
 task<> hand_over(int items) {
   auto [tx, rx] = channel<task<int>>(64);
-  co_await with_scope([&, tx = std::move(tx), rx = std::move(rx)](scope& s) mutable -> task<> {
+  co_await with_scope([&, to = std::move(tx), from = std::move(rx)](scope& s) mutable -> task<> {
     s.go(
-        [](receiver<task<int>> rx) -> task<> {
-          while (auto t = co_await rx.recv()) (void)co_await std::move(*t);
+        [](receiver<task<int>> r) -> task<> {
+          while (auto t = co_await r.recv()) (void)co_await std::move(*t);
         },
-        std::move(rx));
+        std::move(from));
     auto make = [](int i) -> task<int> { co_return i; };
     for (int i = 0; i < items; ++i)
-      if (!co_await tx.send(make(i))) break;
-    tx.close();
+      if (!co_await to.send(make(i))) break;
+    to.close();
   });
 }
 

@@ -146,7 +146,7 @@ LEASH_TEST(Go, RunsWhateverCanBeCalledOrAwaited) {
     auto a = s.go(free_function, 1, 2);
     auto b = s.go(&free_task, 4);
     auto c = s.go(free_task(6));
-    auto d = s.go([](receiver<int> rx) { return rx.try_recv(); }, std::move(rx));
+    auto d = s.go([](receiver<int> from) { return from.try_recv(); }, std::move(rx));
     auto e = s.go(object());
     auto f = s.go(&object::plain, object());
     auto g = s.go([](object& o) { return o.later(); }, std::ref(o));

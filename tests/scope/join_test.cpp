@@ -229,8 +229,8 @@ LEASH_TEST(Gather, GivesAllResultsInOrder) {
 
 LEASH_TEST(Gather, RunsThemTogether) {
   auto [tx, rx] = channel<int>();
-  auto sends = [](sender<int> tx) -> task<bool> { co_return co_await tx.send(1); };
-  auto receives = [](receiver<int> rx) -> task<std::optional<int>> { co_return co_await rx.recv(); };
+  auto sends = [](sender<int> to) -> task<bool> { co_return co_await to.send(1); };
+  auto receives = [](receiver<int> from) -> task<std::optional<int>> { co_return co_await from.recv(); };
   auto [sent, got] = co_await gather(sends(std::move(tx)), receives(std::move(rx)));
   EXPECT_TRUE(sent);
   EXPECT_EQ(got, 1);

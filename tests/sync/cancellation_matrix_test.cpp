@@ -301,7 +301,7 @@ task<> raced_by_foreign_threads(wait_kind& k, int) {
   bool passed = false, completed = false;
   co_await with_scope([&](scope& s) -> task<> {
     co_await k.prepare(s);
-    std::jthread canceller([&] { cs.cancel("from outside"); });
+    std::jthread canceller([cs = cs.dup()]() mutable { cs.cancel("from outside"); });
     std::jthread completer([&] { completed = k.complete(); });
     co_await with_cancel(cs, [&]() -> task<> {
       co_await k.wait();

@@ -46,7 +46,8 @@ LEASH_TEST(Condition, waits_until_notified_and_true) {
 LEASH_TEST(Condition, notify_all_wakes_all_and_notify_one_wakes_one) {
   mutex m;
   condition cv;
-  int tickets = 0, served = 0;
+  int tickets = 0;
+  std::atomic<int> served = 0;
   co_await with_scope([&](scope& s) -> task<> {
     for (int i = 0; i < 6; ++i) {
       s.go(named("waiter"), [&]() -> task<> {
@@ -63,7 +64,8 @@ LEASH_TEST(Condition, notify_all_wakes_all_and_notify_one_wakes_one) {
         ++tickets;
       }
       cv.notify_one();
-      CO_ASSERT_TRUE(co_await eventually([&] { return count_parked("waiter", "") == std::size_t(6 - i); }));
+      CO_ASSERT_TRUE(co_await eventually([&] { return served == i; }));
+      EXPECT_EQ(count_parked("waiter", "sync.Cond.Wait"), std::size_t(6 - i));
     }
     {
       auto g = co_await m.lock();
