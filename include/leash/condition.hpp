@@ -34,9 +34,11 @@ class condition {
   task<> wait(mutex::guard& held, P pred) {
     co_await unwind_if_cancelled{};
     while (!pred()) {
-      mutex_core* m = held.surrender();
+      mutex_core* m = held.core();
       if (m == nullptr) throw_misuse("condition::wait with a guard that holds nothing");
-      body_result<void> const r = co_await boundary_wait<void>(park(m));
+      task<> parked = park(m);  // what may throw comes before the mutex is let go
+      held.surrender();
+      body_result<void> const r = co_await boundary_wait<void>(std::move(parked));
       co_await relock(m);
       held = mutex::guard(m);
       if (r.cut) co_await unwind_further{};

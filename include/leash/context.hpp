@@ -72,6 +72,7 @@ struct context_core : context_flag {
     timer.node = this;
   }
 
+  // ORD context-1 acquire: whoever sees the end sees its cause and origin.
   context_error error() const noexcept { return static_cast<context_error>(ended.load(std::memory_order_acquire)); }
 };
 

@@ -151,7 +151,8 @@ struct goroutine_core {
   std::uint8_t bits = 0;
   std::atomic<std::uint8_t> killed{0};  // reclaimed: nothing but clean-up runs any more
 #if LEASH_SENTINEL
-  std::atomic<std::uint32_t> judged{0};  // the generation of verdicts in which it was proved leaked
+  std::atomic<std::uint64_t> judged{0};  // the park word for which it was proved leaked
+  std::atomic<std::uint32_t> judged_in{0};  // the generation of verdicts
 #endif
 
   /// `word` and `mark` are what the slot held before.

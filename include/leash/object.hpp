@@ -27,9 +27,6 @@ enum class object_type : std::uint8_t {
 /// and read whatever became of it.
 struct object {
   std::atomic<object_type> type{object_type::none};
-  // The marker's, and only a hint: the index of its node, if the node agrees. Written also when the object has just been
-  // freed, so it lies where neither the allocator (A1) nor another user of such a slot keeps anything; never initialised.
-  std::uint32_t node;
   std::source_location made_at;
 
   explicit object(object_type t, std::source_location where = {}) noexcept : made_at(where) {

@@ -76,10 +76,23 @@ class scope;
 
 struct scope_shard {
   spin_lock lock;
-  std::uint32_t the_markers;  // see object::node: an array of these lies in a slot for objects
   bool counting = false;
-  std::atomic<std::uint32_t> count{0};  // written under the lock
+  // Written under the lock; members = started - ended. Counting up only, so that a reader without locks who reads ended
+  // first can only count too many.
+  std::atomic<std::uint32_t> started{0}, ended{0};
   goroutine_core* head = nullptr;
+  std::uint32_t members() const noexcept {
+    return started.load(std::memory_order_relaxed) - ended.load(std::memory_order_relaxed);
+  }
+  bool enter() noexcept {  // true: the first
+    bool const first = members() == 0;
+    started.store(started.load(std::memory_order_relaxed) + 1, std::memory_order_release);
+    return first;
+  }
+  bool leave() noexcept {  // true: the last
+    ended.store(ended.load(std::memory_order_relaxed) + 1, std::memory_order_release);
+    return members() == 0;
+  }
   std::byte padding[40]{};  // a cache line each
 };
 static_assert(sizeof(scope_shard) == 64);
@@ -129,8 +142,6 @@ struct scope_core : context_core {
   void drop_remote() noexcept;
   void start_counting() noexcept;  // under the lock
   void failed(std::exception_ptr, std::source_location where) noexcept;
-  /// Members now. Any thread; exact if nothing changes meanwhile.
-  std::uint32_t member_count() noexcept;
   /// After the join: throws what the members left behind, if anything.
   std::exception_ptr take_errors();
 

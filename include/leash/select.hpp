@@ -20,6 +20,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <stdexcept>
 #include <tuple>
 #include <type_traits>
 #include <utility>
@@ -77,6 +78,10 @@ class case_array {
   }
 
  private:
+  static std::size_t checked(std::size_t n) {
+    if (n > 65'535) throw std::length_error("select over more than 65535 receivers");
+    return n;
+  }
   std::size_t size_;
   std::unique_ptr<std::optional<recv_wait<T>>[]> waits_;
 };

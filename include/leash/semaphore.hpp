@@ -13,7 +13,7 @@ struct semaphore_core : object {
   std::atomic<std::uint32_t> holders{0};  // permit objects; changed under the lock
   std::size_t available;
   std::size_t const total;
-  wait_queue queue;
+  counted_queue queue;
   semaphore_core(std::size_t n, std::source_location where) noexcept
       : object(object_type::semaphore, where), available(n), total(n) {}
   void release(std::size_t n) noexcept;

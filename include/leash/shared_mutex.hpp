@@ -19,7 +19,7 @@ struct shared_mutex_core : object {
   bool writer = false;
   bool poisoned = false;
   std::uint32_t readers = 0;
-  wait_queue queue;
+  counted_queue queue;
   explicit shared_mutex_core(std::source_location where) noexcept : object(object_type::shared_mutex, where) {}
   bool admit(bool shared) noexcept {
     if (writer || !queue.empty() || (!shared && readers != 0)) return false;

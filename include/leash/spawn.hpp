@@ -193,6 +193,7 @@ class join_wait : public waiter {
   bool disabled() const noexcept { return target_ == nullptr; }
   static constexpr const char* empty_message = "join() on an empty goroutine handle: it was moved from";
   spin_lock& lock() noexcept { return join_lock_of(target_); }
+  // ORD join-1 acquire: sees the result, and everything the goroutine did.
   bool claim() noexcept { return state_of(target_->park.load(std::memory_order_acquire)) == park_state::done; }
   void complete() const noexcept {}
   void enqueue() noexcept { push_joiner(target_, this); }

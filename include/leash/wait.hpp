@@ -134,6 +134,25 @@ class wait_queue {
   waiter* tail_ = nullptr;
 };
 
+/// A queue whose length can be read without its lock.
+class counted_queue : public wait_queue {
+ public:
+  void push(waiter* w) noexcept {
+    size_.store(size_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+    wait_queue::push(w);
+  }
+  void remove(waiter* w) noexcept {
+    if (!w->queued.load(std::memory_order_relaxed)) return;
+    wait_queue::remove(w);
+    size_.store(size_.load(std::memory_order_relaxed) - 1, std::memory_order_release);
+  }
+  waiter* claim_first() = delete;
+  std::uint32_t size() const noexcept { return size_.load(std::memory_order_acquire); }
+
+ private:
+  std::atomic<std::uint32_t> size_{0};
+};
+
 LEASH_INLINE bool context_ended(const goroutine_core* g) noexcept {
   return g->ctx->ended.load(std::memory_order_relaxed) != 0;
 }
@@ -144,13 +163,17 @@ LEASH_INLINE bool publish_parked(goroutine_core* g, waiter* w, std::uint16_t cou
   g->wait = w;
   g->wait_count = count;
   g->parked_at = coarse_tick();
-  std::uint64_t const word = g->park.load(std::memory_order_relaxed);
+  std::uint64_t word = with_state(g->park.load(std::memory_order_relaxed), how);
+  context_flag* const ctx = g->ctx;  // g is no longer ours to read once it is published
   // Release: the frames and the waiters, to whoever claims or scans. ORD park-1
-  g->park.store(with_state(word, how), std::memory_order_release);
+  g->park.store(word, std::memory_order_release);
   light_fence();
-  if (how == park_state::parked && context_ended(g) && g->try_claim()) [[unlikely]] {
-    g->bits |= g_cut;
-    return false;
+  if (how == park_state::parked && ctx->ended.load(std::memory_order_relaxed) != 0) [[unlikely]] {
+    // This very wait or none: g may have been unwound and be parked elsewhere by now.
+    if (g->park.compare_exchange_strong(word, next_epoch(word, park_state::active), std::memory_order_acq_rel)) {
+      g->bits |= g_cut;
+      return false;
+    }
   }
   return true;
 }

@@ -165,6 +165,9 @@ runtime* runtime_at(std::uint16_t index) noexcept;
 /// Visits every runtime; none ends meanwhile.
 void for_each_runtime(const std::function<void(runtime&)>&);
 
+/// Visits the one with this index, if there is one; it does not end meanwhile.
+void visit_runtime(std::uint16_t index, const std::function<void(runtime&)>&);
+
 void register_runtime(runtime&);
 void unregister_runtime(runtime&) noexcept;
 void prepare_workers(runtime&, std::uint32_t count);

@@ -26,10 +26,9 @@
 //   Rule 7 (forgery)         A candidate's tag must fit its address, object and kind; its object must be the start of
 //   an object slot
 //           of a type that has such handles.
-#include "pass.hpp"
-
 #include <algorithm>
 #include <bit>
+#include <memory>
 #include <leash/condition.hpp>
 #include <leash/mutex.hpp>
 #include <leash/once.hpp>
@@ -39,6 +38,7 @@
 #include <mutex>
 
 #include "../observe/frozen.hpp"
+#include "pass.hpp"
 
 namespace leash {
 
@@ -77,50 +77,66 @@ const T& as(const object* o) noexcept {
 
 /// How many capabilities of a class there are. Read after all scans (rule 2).
 LEASH_READS_FROZEN std::uint32_t total_of(const object* o, std::uint8_t which) noexcept {
-  switch (o->type.load(std::memory_order_acquire)) {
+  switch (frozen::read(o->type)) {
     case object_type::channel:
-      return which == 0 ? as<chan_core>(o).senders.load(std::memory_order_acquire)
-                        : as<chan_core>(o).receivers.load(std::memory_order_acquire);
+      return which == 0 ? frozen::read(as<chan_core>(o).senders)
+                        : frozen::read(as<chan_core>(o).receivers);
     case object_type::mutex:
-      return (as<mutex_core>(o).state.load(std::memory_order_acquire) & mutex_core::locked) != 0 ? 1 : 0;
+      return (frozen::read(as<mutex_core>(o).state) & mutex_core::locked) != 0 ? 1 : 0;
     case object_type::shared_mutex:
       return frozen::read(as<shared_mutex_core>(o).readers) + (frozen::read(as<shared_mutex_core>(o).writer) ? 1 : 0);
     case object_type::semaphore:
-      return as<semaphore_core>(o).holders.load(std::memory_order_acquire);
+      return frozen::read(as<semaphore_core>(o).holders);
     case object_type::wait_group:
-      return as<wait_group_core>(o).tokens.load(std::memory_order_acquire);
+      return frozen::read(as<wait_group_core>(o).tokens);
     case object_type::once:
-      return as<once_core>(o).calls.load(std::memory_order_acquire);
+      return frozen::read(as<once_core>(o).calls);
     case object_type::cancel_source:
-      return as<canceller_core>(o).handles.load(std::memory_order_acquire);
+      return frozen::read(as<canceller_core>(o).handles);
     case object_type::scope:
-      return which == 1 ? as<scope_core>(o).remotes.load(std::memory_order_acquire) : 0;
+      return which == 1 ? frozen::read(as<scope_core>(o).remotes) : 0;
     default:
       return UINT32_MAX;  // no such thing any more: live
   }
 }
 
+/// A scope's members, remote handles included; rather too many than too few. The scope may be gone.
+LEASH_READS_FROZEN std::uint32_t members_of(const scope_core* s) noexcept {
+  std::uint32_t n = 0;
+  scope_shard const* all = frozen::read(s->more);
+  // Ends before starts, over all shards: a member that starts another one and ends is seen, or its child is.
+  n -= frozen::read(s->first.ended);
+  if (arena::contains(all))
+    for (std::size_t i = 0; i < scope_core::shards; ++i) n -= frozen::read(all[i].ended);
+  std::atomic_thread_fence(std::memory_order_acquire);
+  all = frozen::read(s->more);
+  n += frozen::read(s->first.started);
+  if (arena::contains(all))
+    for (std::size_t i = 0; i < scope_core::shards; ++i) n += frozen::read(all[i].started);
+  return n;
+}
+
 /// Rule 1: the wait is satisfied already, its waker is on the way.
 LEASH_READS_FROZEN bool satisfied(const object* o, std::uint8_t which) noexcept {
-  switch (o->type.load(std::memory_order_acquire)) {
+  switch (frozen::read(o->type)) {
     case object_type::channel: {
       auto& c = as<chan_core>(o);
-      if (c.closed.load(std::memory_order_acquire) || frozen::read(c.in_transit) != 0) return true;
-      std::size_t const buffered = c.buffered.load(std::memory_order_acquire);
-      if (which == 0) return c.senders.load(std::memory_order_acquire) == 0 || buffered != 0;
-      return c.receivers.load(std::memory_order_acquire) == 0 || buffered < frozen::read(c.capacity);
+      if (frozen::read(c.closed) || frozen::read(c.in_transit) != 0) return true;
+      std::size_t const buffered = frozen::read(c.buffered);
+      if (which == 0) return frozen::read(c.senders) == 0 || buffered != 0;
+      return frozen::read(c.receivers) == 0 || buffered < frozen::read(c.capacity);
     }
     case object_type::mutex:
-      return (as<mutex_core>(o).state.load(std::memory_order_acquire) & mutex_core::locked) == 0;
+      return (frozen::read(as<mutex_core>(o).state) & mutex_core::locked) == 0;
     case object_type::shared_mutex:
       return !frozen::read(as<shared_mutex_core>(o).writer) && frozen::read(as<shared_mutex_core>(o).readers) == 0;
     case object_type::semaphore:
       return frozen::read(as<semaphore_core>(o).available) == as<semaphore_core>(o).total;
     case object_type::wait_group:
-      return as<wait_group_core>(o).tokens.load(std::memory_order_acquire) == 0;
+      return frozen::read(as<wait_group_core>(o).tokens) == 0;
     case object_type::once:
-      return as<once_core>(o).done.load(std::memory_order_acquire) ||
-             as<once_core>(o).calls.load(std::memory_order_acquire) == 0;
+      return frozen::read(as<once_core>(o).done) ||
+             frozen::read(as<once_core>(o).calls) == 0;
     case object_type::cancel_source:
       return false;
     case object_type::scope:
@@ -135,6 +151,11 @@ class marker {
   marker(leak_pass& p, const runtime* only) : p_(p), only_(only) {}
 
   void run() {
+    auto const expected = static_cast<std::size_t>(std::max<std::int64_t>(arena::live(arena::kind::goroutine), 16));
+    p_.nodes.reserve(expected);
+    p_.objects.reserve(expected);
+    p_.edges.reserve(expected);
+    p_.waits.reserve(expected);
     frozen::for_each_slot([&](goroutine_core* g) { scan(g); });
     link_waits();
     read_totals();
@@ -159,9 +180,18 @@ class marker {
     marked_node n{g, word, static_cast<std::uint32_t>(p_.edges.size()), 0, static_cast<std::uint32_t>(p_.waits.size()),
                   0};
     std::uint32_t const index = static_cast<std::uint32_t>(p_.nodes.size());
+    std::size_t const targets = targets_.size();
     n.live = !read_waits(g, index);
+    n.home = frozen::read(g->home).get();
+    n.kin = frozen::read(g->kin).get();
+    n.own_kin = frozen::read(g->own_kin).get();
+    n.first_owned = static_cast<std::uint32_t>(p_.owned.size());
+    read_owned(g);
     {
+      std::uint32_t steps = 0;
       for (promise_base* f = frozen::read(g->leaf); f != nullptr && arena::contains(f); f = frozen::parent_of(f)) {
+        // A chain that is changed while it is walked may close to a circle for a moment.
+        if (++steps % 4096 == 0 && g->park.load(std::memory_order_relaxed) != word) break;
         std::byte* const start = reinterpret_cast<std::byte*>(f) - 16;
         arena::slot const slot = arena::slot_at(start);
         if (slot.start != start || slot.what != arena::kind::frame) continue;  // rule 4
@@ -181,13 +211,25 @@ class marker {
         --p_.objects[p_.edges[i].object].found[p_.edges[i].which];
       p_.edges.resize(n.first_edge);
       p_.waits.resize(n.first_wait);
-      while (!targets_.empty() && targets_.back().first >= n.first_wait) targets_.pop_back();
+      p_.owned.resize(n.first_owned);
+      targets_.resize(targets);
       return;
     }
+    n.owned = static_cast<std::uint32_t>(p_.owned.size()) - n.first_owned;
     n.edges = static_cast<std::uint32_t>(p_.edges.size()) - n.first_edge;
     n.waits = static_cast<std::uint32_t>(p_.waits.size()) - n.first_wait;
     g->mark = index;
     p_.nodes.push_back(n);
+  }
+
+  /// Rule 3: the scopes whose bodies it runs, inner ones first.
+  LEASH_READS_FROZEN void read_owned(goroutine_core* g) {
+    for (auto* c = static_cast<context_core*>(frozen::read(g->ctx)); c != nullptr && arena::contains(c);
+         c = frozen::read(c->parent)) {
+      if (frozen::read(c->owner) != g) break;
+      if ((frozen::read(c->shape) & context_core::scope_bit) != 0 && is_object(c))
+        p_.owned.push_back(static_cast<scope_core*>(c));
+    }
   }
 
   LEASH_READS_FROZEN void scan_words(std::uint32_t node, const std::byte* at, std::size_t bytes) {
@@ -204,7 +246,7 @@ class marker {
         continue;
       auto* o = reinterpret_cast<object*>(candidate);
       if (!is_object(o)) continue;  // rule 7
-      std::uint8_t const which = class_of_capability(o->type.load(std::memory_order_relaxed), c);
+      std::uint8_t const which = class_of_capability(frozen::read(o->type), c);
       if (which == no_class) continue;
       std::uint32_t const k = object_index(o);
       ++p_.objects[k].found[which];
@@ -218,18 +260,33 @@ class marker {
     return s.what == arena::kind::object && s.start == reinterpret_cast<const std::byte*>(o);
   }
 
-  /// The index of an object that this pass has met; or no_object.
-  LEASH_READS_FROZEN std::uint32_t met(const object* o) const noexcept {
-    std::uint32_t const i = frozen::read(o->node);
-    return i < p_.objects.size() && p_.objects[i].what == o ? i : no_object;
+  /// Where this pass keeps an object's index: beside the slabs, never in the objects. An object that was freed since it was
+  /// looked at may be anything by now (rule 5).
+  std::uint32_t* index_slot(const object* o) {
+    std::size_t const offset = static_cast<std::size_t>(reinterpret_cast<const std::byte*>(o) - arena::all.base);
+    std::size_t const slab = offset / arena::slab_bytes;
+    std::uint32_t const slot_bytes = arena::all.slabs[slab].slot_bytes.load(std::memory_order_relaxed);
+    if (slot_bytes == 0) return nullptr;
+    if (slab >= tables_.size()) tables_.resize(arena::all.used_slabs.load(std::memory_order_acquire));
+    auto& table = tables_[slab];
+    if (table == nullptr) table = std::make_unique<std::uint32_t[]>(arena::slab_bytes / std::min<std::size_t>(slot_bytes, arena::slab_bytes));
+    return &table[offset % arena::slab_bytes / slot_bytes];
   }
-  LEASH_READS_FROZEN std::uint32_t object_index(object* o) {
-    if (std::uint32_t const i = met(o); i != no_object) return i;
-    auto const i = static_cast<std::uint32_t>(p_.objects.size());
-    p_.objects.emplace_back();
-    p_.objects.back().what = o;
-    *const_cast<volatile std::uint32_t*>(&o->node) = i;
-    return i;
+  /// The index of an object that this pass has met; or no_object.
+  std::uint32_t met(const object* o) {
+    std::uint32_t const* at = index_slot(o);
+    return at != nullptr && *at != 0 ? *at - 1 : no_object;
+  }
+  std::uint32_t object_index(object* o) {
+    std::uint32_t* at = index_slot(o);
+    if (*at == 0) {
+      p_.objects.emplace_back();
+      p_.objects.back().what = o;
+      p_.objects.back().made_at = frozen::read(o->made_at);
+      p_.objects.back().type = frozen::read(o->type);
+      *at = static_cast<std::uint32_t>(p_.objects.size());
+    }
+    return *at - 1;
   }
 
   void add_wait(std::uint32_t node, object* o, std::uint8_t which) {
@@ -293,8 +350,7 @@ class marker {
   /// What could end the context c: the cancel sources on the way out, and whoever may cancel the scopes there. False:
   /// not all of them were seen.
   LEASH_READS_FROZEN bool add_cancellers(std::uint32_t node, context_core* c) {
-    for (int depth = 0;; ++depth) {
-      if (c == nullptr) return true;
+    for (int depth = 0; c != nullptr; ++depth) {
       if (!arena::contains(c) || depth == 100'000) return false;
       if (canceller_core* source = frozen::read(c->source); source != nullptr && is_object(source))
         add_wait(node, source, 0);
@@ -304,6 +360,7 @@ class marker {
       if ((shape & (context_core::shield_bit | context_core::immortal_bit)) != 0) return true;
       c = frozen::read(c->parent);
     }
+    return true;
   }
 
   // --- totals and validation
@@ -331,20 +388,14 @@ class marker {
       }
     }
     // Scopes with parked members or a parked owner are objects too; their members are counted (rule 3).
-    for (std::uint32_t i = 0; i < p_.nodes.size(); ++i) {
-      goroutine_core* g = p_.nodes[i].g;
-      if (scope_core* home = frozen::read(g->home).get(); home != nullptr && is_object(home)) {
-        std::uint32_t const k = object_index(home);
-        ++p_.objects[k].found[0];
-      }
-      count_lineages(g);
+    for (marked_node& n : p_.nodes) {
+      if (n.home != nullptr && is_object(n.home)) ++p_.objects[object_index(n.home)].found[0];
+      for (std::uint32_t i = n.first_owned; i < n.first_owned + n.owned; ++i) object_index(p_.owned[i]);
+      if (n.kin != nullptr && is_object(n.kin)) visit_lineage(n.kin, true);
+      if (n.own_kin != nullptr && is_object(n.own_kin)) visit_lineage(n.own_kin, true);
     }
   }
 
-  void count_lineages(goroutine_core* g) {
-    if (lineage* l = frozen::read(g->kin).get(); l != nullptr && is_object(l)) visit_lineage(l, true);
-    if (lineage* l = frozen::read(g->own_kin).get(); l != nullptr && is_object(l)) visit_lineage(l, true);
-  }
   // One more of l's members is known to be parked (or is a lineage that all of its members' counts explain).
   void visit_lineage(lineage* l, bool member) {
     while (l != nullptr && is_object(l)) {
@@ -360,26 +411,45 @@ class marker {
   void read_totals() {
     std::atomic_thread_fence(std::memory_order_seq_cst);
     for (marked_object& o : p_.objects) {
-      switch (o.what->type.load(std::memory_order_acquire)) {
+      o.type = frozen::read(o.what->type);
+      switch (o.type) {
         case object_type::scope: {
           auto* s = static_cast<scope_core*>(o.what);
           std::uint32_t const remotes = total_of(s, 1);
           // Members that are not parked, or remote handles that lie outside of frozen frames, are live.
-          std::uint32_t const total = s->member_count();
+          std::uint32_t const total = members_of(s);
           if (total != o.found[0] + o.found[1] || remotes != o.found[1]) o.live |= live_member;
+          o.owner = frozen::read(s->owner);
           break;
         }
-        case object_type::lineage:
-          if (static_cast<lineage*>(o.what)->members.load(std::memory_order_acquire) != o.found[0])
-            o.live |= live_member;
+        case object_type::lineage: {
+          auto* l = static_cast<lineage*>(o.what);
+          if (frozen::read(l->members) != o.found[0]) o.live |= live_member;
+          goroutine_core* starter = frozen::read(l->starter);
+          if (arena::contains(starter) && frozen::read(starter->id) == frozen::read(l->starter_id)) o.owner = starter;
+          o.up = frozen::read(l->up);
           break;
+        }
         default:
           for (std::uint8_t which = 0; which < 2; ++which) {
             if (total_of(o.what, which) != o.found[which]) o.live |= static_cast<std::uint8_t>(1 << which);  // external
             if (satisfied(o.what, which)) o.live |= static_cast<std::uint8_t>(1 << which);
           }
+          if (in_line(o.type) && queued_at(o) != waiting_at(o)) o.live |= 1;  // one that runs is leaving the line
       }
     }
+  }
+
+  /// First come, first served: one that gives up lets those behind it in. So one live waiter keeps all of them live.
+  static bool in_line(object_type t) noexcept { return t == object_type::semaphore || t == object_type::shared_mutex; }
+  LEASH_READS_FROZEN static std::uint32_t queued_at(const marked_object& o) noexcept {
+    return o.type == object_type::semaphore ? as<semaphore_core>(o.what).queue.size()
+                                            : as<shared_mutex_core>(o.what).queue.size();
+  }
+  std::uint32_t waiting_at(const marked_object& o) const noexcept {
+    std::uint32_t n = 0;
+    for (std::uint32_t w = o.first_waiter; w != 0; w = p_.waits[w - 1].next_of_object) ++n;
+    return n;
   }
 
   void validate() {
@@ -416,7 +486,7 @@ class marker {
       held_edge const& held = p_.edges[e];
       marked_object& o = p_.objects[held.object];
       std::uint8_t const bit = static_cast<std::uint8_t>(1 << held.which);
-      if (o.what->type.load(std::memory_order_relaxed) == object_type::scope) {
+      if (o.type == object_type::scope) {
         scope_has_live_member(held.object);
       } else if (!(o.live & bit)) {
         o.live |= bit;
@@ -430,10 +500,10 @@ class marker {
   void ancestors(marked_node& n) {
     if (n.ancestors_done) return;
     n.ancestors_done = true;
-    if (scope_core* home = frozen::read(n.g->home).get(); home != nullptr)
-      if (std::uint32_t const k = met(home); k != no_object) scope_has_live_member(k);
-    if (lineage* l = frozen::read(n.g->kin).get(); l != nullptr)
-      if (std::uint32_t const k = met(l); k != no_object) lineage_live(k);
+    if (n.home != nullptr && is_object(n.home))
+      if (std::uint32_t const k = met(n.home); k != no_object) scope_has_live_member(k);
+    if (n.kin != nullptr && is_object(n.kin))
+      if (std::uint32_t const k = met(n.kin); k != no_object) lineage_live(k);
   }
 
   void scope_has_live_member(std::uint32_t k) {
@@ -442,19 +512,16 @@ class marker {
     o.live |= member_seen;
     object_live(k, 0);        // who joins it
     object_live(k, cancels);  // who waits for its end
-    if (marked_node* owner = node_of(frozen::read(static_cast<scope_core*>(o.what)->owner))) later_.push_back(owner);
+    if (marked_node* owner = node_of(o.owner)) later_.push_back(owner);
   }
 
   void lineage_live(std::uint32_t k) {
     marked_object& o = p_.objects[k];
     if (o.live & member_seen) return;
     o.live |= member_seen;
-    auto* l = static_cast<lineage*>(o.what);
-    if (marked_node* starter = node_of(frozen::read(l->starter));
-        starter != nullptr && frozen::read(starter->g->id) == l->starter_id)
-      later_.push_back(starter);
-    if (lineage* up = frozen::read(l->up); up != nullptr)
-      if (std::uint32_t const outer = met(up); outer != no_object) lineage_live(outer);
+    if (marked_node* starter = node_of(o.owner)) later_.push_back(starter);
+    if (o.up != nullptr && is_object(o.up))
+      if (std::uint32_t const outer = met(o.up); outer != no_object) lineage_live(outer);
   }
 
   void propagate() {
@@ -462,7 +529,7 @@ class marker {
       if (p_.nodes[i].live) work_.push_back(i);
     for (std::uint32_t k = 0; k < p_.objects.size(); ++k) {
       marked_object& o = p_.objects[k];
-      switch (o.what->type.load(std::memory_order_relaxed)) {
+      switch (o.type) {
         case object_type::scope: {
           if (o.live & live_member) {
             scope_has_live_member(k);
@@ -470,8 +537,7 @@ class marker {
             object_live(k, 0);  // rule 1: nobody is left, its joiner is being woken
           }
           // An owner that is not parked can cancel it.
-          goroutine_core* owner = frozen::read(static_cast<scope_core*>(o.what)->owner);
-          if (owner != nullptr && node_of(owner) == nullptr) object_live(k, cancels);
+          if (o.owner != nullptr && node_of(o.owner) == nullptr) object_live(k, cancels);
           break;
         }
         case object_type::lineage:
@@ -494,17 +560,16 @@ class marker {
       marked_node& n = p_.nodes[i];
       frames_live(n);
       for (std::uint32_t w = n.joiners; w != 0; w = p_.waits[w - 1].next_of_object) now_live(p_.waits[w - 1].node);
-      cancellable(n);
-    }
-  }
-
-  /// A goroutine whose frames are live can cancel the scopes it owns.
-  void cancellable(marked_node& n) {
-    for (auto* c = static_cast<context_core*>(frozen::read(n.g->ctx)); c != nullptr && arena::contains(c);
-         c = frozen::read(c->parent)) {
-      if (frozen::read(c->owner) != n.g) break;
-      if ((frozen::read(c->shape) & context_core::scope_bit) != 0)
-        if (std::uint32_t const k = met(c); k != no_object) object_live(k, cancels);
+      for (std::uint32_t w = n.first_wait; w < n.first_wait + n.waits; ++w) {
+        std::uint32_t const k = p_.waits[w].object;
+        if (k == no_object || p_.waits[w].which == joins || !in_line(p_.objects[k].type)) continue;
+        if ((p_.objects[k].live & line_seen) == 0) {
+          p_.objects[k].live |= line_seen;
+          object_live(k, 0);
+        }
+      }
+      for (std::uint32_t k = n.first_owned; k < n.first_owned + n.owned; ++k)  // it can cancel the scopes it runs
+        if (std::uint32_t const o = met(p_.owned[k]); o != no_object) object_live(o, cancels);
     }
   }
 
@@ -523,12 +588,23 @@ class marker {
         continue;
       }
       marked_object const& o = p_.objects[wait.object];
-      if (wait.which == 0 && o.what->type.load(std::memory_order_relaxed) == object_type::scope)
-        continue;  // see members below
+      if (wait.which == 0 && o.type == object_type::scope) continue;  // see members below
+      if (in_line(o.type)) {
+        if (std::uint32_t const ahead = ahead_of(n.g, w - n.first_wait); ahead != none) f(ahead);
+      }
       for (std::uint32_t e = o.first_holder; e != 0; e = p_.edges[e - 1].next_of_object)
         if (p_.edges[e - 1].which == wait.which) f(p_.edges[e - 1].node);
     }
     for (std::uint32_t m = n.g != nullptr ? first_member(i) : none; m != none; m = next_member_[m]) f(m);
+  }
+
+  /// Who stands before g in line: it must get in first. Only for telling core from dependents.
+  LEASH_READS_FROZEN std::uint32_t ahead_of(const goroutine_core* g, std::uint32_t i) {
+    waiter* w = frozen::waiter_of(g, frozen::read(g->wait_count) == 1 ? 0 : i);
+    waiter* before = w != nullptr ? frozen::read(w->prev) : nullptr;
+    if (before == nullptr || !arena::contains(before)) return none;
+    marked_node* n = node_of(frozen::read(before->who));
+    return n != nullptr ? static_cast<std::uint32_t>(n - p_.nodes.data()) : none;
   }
 
   // The parked members of the scopes that i joins, as a list; built once.
@@ -537,7 +613,7 @@ class marker {
     for (std::uint32_t w = n.first_wait; w < n.first_wait + n.waits; ++w) {
       wait_edge const& wait = p_.waits[w];
       if (wait.object == no_object || wait.which != 0) continue;
-      if (p_.objects[wait.object].what->type.load(std::memory_order_relaxed) == object_type::scope)
+      if (p_.objects[wait.object].type == object_type::scope)
         return wait.object < member_head_.size() ? member_head_[wait.object] : none;
     }
     return none;
@@ -552,8 +628,8 @@ class marker {
     position_.assign(p_.nodes.size(), none);
     for (std::uint32_t d = 0; d < n; ++d) position_[p_.dead[d]] = d;
     for (std::uint32_t i : p_.dead) {
-      scope_core* home = frozen::read(p_.nodes[i].g->home).get();
-      std::uint32_t const k = home != nullptr ? met(home) : no_object;
+      scope_core* home = p_.nodes[i].home;
+      std::uint32_t const k = home != nullptr && is_object(home) ? met(home) : no_object;
       if (k == no_object) continue;
       next_member_[i] = member_head_[k];
       member_head_[k] = i;
@@ -627,10 +703,11 @@ class marker {
 
   static constexpr std::uint32_t none = UINT32_MAX, no_object = UINT32_MAX;
   static constexpr std::uint8_t joins = 2, cancels = 3;
-  static constexpr std::uint8_t live_member = 4, member_seen = 8;
+  static constexpr std::uint8_t live_member = 4, member_seen = 8, line_seen = 16;
 
   leak_pass& p_;
   const runtime* only_;
+  std::vector<std::unique_ptr<std::uint32_t[]>> tables_;  // by slab: index + 1 of each object slot
   std::vector<std::pair<std::uint32_t, goroutine_core*>> targets_;
   std::vector<std::uint32_t> work_;
   std::vector<marked_node*> later_;

@@ -10,6 +10,11 @@ namespace leash {
 
 struct marked_object {
   object* what = nullptr;
+  std::source_location made_at;  // copied: what is not leaked may be gone when the report is written
+  // Read once, with the totals: later the slot may be another object's.
+  object_type type = object_type::none;
+  goroutine_core* owner = nullptr;  // scope: who runs its body; lineage: who started it, if that still runs
+  lineage* up = nullptr;
   std::uint32_t found[2] = {0, 0};  // handles in frames of parked goroutines, by class (class_of_capability)
   std::uint32_t first_waiter = 0;   // index + 1 into waits
   std::uint32_t first_holder = 0;   // index + 1 into edges
@@ -34,6 +39,10 @@ struct marked_node {
   std::uint32_t first_edge, edges;  // into edges
   std::uint32_t first_wait, waits;  // into waits
   std::uint32_t joiners = 0;        // index + 1 into waits: who waits for its end
+  // Read while the word was valid: the slot may be another goroutine's when the mark comes by (rule 5).
+  scope_core* home = nullptr;
+  lineage *kin = nullptr, *own_kin = nullptr;
+  std::uint32_t first_owned = 0, owned = 0;  // into owned: scopes that it runs
   bool live = false, frames_live = false, ancestors_done = false;
 };
 
@@ -42,6 +51,7 @@ struct leak_pass {
   std::vector<marked_object> objects;
   std::vector<held_edge> edges;
   std::vector<wait_edge> waits;
+  std::vector<scope_core*> owned;
   std::vector<std::uint32_t> dead;                             // nodes that were proved, core first
   std::vector<std::uint32_t> component;                        // by position in dead
   std::size_t core = 0;                                        // how many of `dead` are core

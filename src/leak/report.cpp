@@ -93,14 +93,14 @@ std::string explain(const leak_pass& p, std::uint32_t node,
       continue;
     }
     marked_object const& o = p.objects[wait.object];
-    object_type const t = o.what->type.load();
+    object_type const t = o.type;
     if (t == object_type::scope) {
       out << (wait.which == 0 ? "waits for the members of its scope, of which none can end"
                               : "only its own scopes could cancel it");
       continue;
     }
     out << "waits for the " << type_name(t);
-    if (o.what->made_at.line() != 0) out << " made at " << site(o.what->made_at);
+    if (o.made_at.line() != 0) out << " made at " << site(o.made_at);
     std::uint32_t const holders = o.found[wait.which];
     if (holders == 0) {
       out << ", of which no " << noun(t, wait.which) << " is left";
@@ -188,7 +188,8 @@ leak_report make_report(leak_pass&& p) {
     goroutine_core* g = f.pass.nodes[i].g;
     f.ids.push_back(g->id);
 #if LEASH_SENTINEL
-    g->judged.store(verdict_generation(), std::memory_order_relaxed);
+    g->judged_in.store(verdict_generation(), std::memory_order_relaxed);
+    g->judged.store(f.pass.nodes[i].word, std::memory_order_relaxed);
 #endif
   }
   if (f.ids.size() <= 10'000) f.describe();

@@ -4,6 +4,7 @@
 // same before and after (its epoch moves with every wake). Pointers are checked against the arena before they are
 // followed.
 #pragma once
+#include <atomic>
 #include <bit>
 #include <cstdint>
 #include <leash/task.hpp>
@@ -54,6 +55,13 @@ LEASH_READS_FROZEN T read(const T& from) noexcept {
     std::uint8_t const v = *reinterpret_cast<const volatile std::uint8_t*>(&from);
     return std::bit_cast<T>(v);
   }
+}
+
+/// An atomic in memory that may be freed and used again meanwhile; what must be ordered is ordered by fences.
+template <class T>
+LEASH_READS_FROZEN T read(const std::atomic<T>& from) noexcept {
+  static_assert(sizeof(std::atomic<T>) == sizeof(T));
+  return read(reinterpret_cast<const T&>(from));
 }
 
 }  // namespace leash::frozen

@@ -51,11 +51,11 @@ wait_reason reason_of(const goroutine_core* g) {
 }
 
 bool is_running(const goroutine_core* g, std::uint16_t rt_index) {
-  runtime* rt = runtime_at(rt_index);
-  if (rt == nullptr) return false;
-  for (std::uint32_t i = 0; i < rt->worker_count; ++i)
-    if (frozen::read(rt->workers[i].current) == g) return true;
-  return false;
+  bool found = false;
+  visit_runtime(rt_index, [&](runtime& rt) {
+    for (std::uint32_t i = 0; i < rt.worker_count; ++i) found |= frozen::read(rt.workers[i].current) == g;
+  });
+  return found;
 }
 
 }  // namespace

@@ -81,7 +81,9 @@ void finish(worker& w, goroutine_core* g) noexcept {
     g->leaf->handle().destroy();
     g->leaf = nullptr;
   }
-  if (std::exception_ptr e = take_carried(g)) root_failed(g, std::move(e));
+  if (std::exception_ptr e = take_carried(g)) {
+    (g->bits & g_failed) != 0 ? goroutine_failed(g, std::move(e)) : root_failed(g, std::move(e));
+  }
   if (g->bits & g_has_callable) {
     g->bits &= static_cast<std::uint8_t>(~g_has_callable);
     g->type->drop_callable(g);
@@ -98,7 +100,9 @@ std::uint32_t verdict_generation() noexcept { return verdicts.load(std::memory_o
 
 #if LEASH_SENTINEL
 void sentinel(goroutine_core* g) noexcept {
-  if (g->judged.exchange(0, std::memory_order_relaxed) != verdict_generation()) return;
+  if (g->judged.load(std::memory_order_relaxed) != g->park.load(std::memory_order_relaxed) ||
+      g->judged_in.load(std::memory_order_relaxed) != verdict_generation())
+    return;
   goroutine_core* by = this_worker != nullptr ? this_worker->current : nullptr;
   if (by != nullptr && ((by->bits & g_unwinding) != 0 || by->killed.load(std::memory_order_relaxed) != 0)) {
     forget_verdicts();

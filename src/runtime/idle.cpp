@@ -119,7 +119,9 @@ void sleep_until(worker& w, std::int64_t until) noexcept {
       if (rt.sentry == nullptr || until < rt.sentry_until) {
         rt.sentry = &w;
         rt.sentry_until = until;
-        rt.idle.fetch_or(runtime::has_sentry, std::memory_order_relaxed);
+        // On watch only while it polls. One that sleeps for long was set to it when all slept; the first to fill a next slot
+        // after that wakes somebody to keep watch.
+        if (!all_asleep) rt.idle.fetch_or(runtime::has_sentry, std::memory_order_relaxed);
       }
     }
   }

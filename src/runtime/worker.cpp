@@ -282,7 +282,7 @@ goroutine_core* find_simulated(worker& w) noexcept {
         w.timers.expire(s.now);
         continue;
       }
-      if (rt.hooks.quiet != nullptr && rt.hooks.quiet(&rt)) continue;
+      if (rt.hooks.quiet != nullptr && (rt.hooks.quiet(&rt) || !s.ready.empty())) continue;
     }
     // Something outside must move first: a blocking call, a foreign thread.
     sleep_until(w, INT64_MAX);
@@ -298,6 +298,12 @@ void for_each_runtime(const std::function<void(runtime&)>& f) {
   std::shared_lock guard(runtimes_lock);
   for (auto& r : runtimes)
     if (runtime* rt = r.load(std::memory_order_acquire)) f(*rt);
+}
+
+void visit_runtime(std::uint16_t index, const std::function<void(runtime&)>& f) {
+  if (index >= max_runtimes) return;
+  std::shared_lock guard(runtimes_lock);
+  if (runtime* rt = runtime_at(index)) f(*rt);
 }
 
 void register_runtime(runtime& rt) {

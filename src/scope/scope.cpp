@@ -93,7 +93,7 @@ void scope_core::add(goroutine_core* g, bool has_place) {
     g->after = shard.head;
     if (shard.head != nullptr) shard.head->before = g;
     shard.head = g;
-    opens = shard.count.fetch_add(1, std::memory_order_relaxed) == 0 && shard.counting;
+    opens = shard.enter() && shard.counting;
   }
   if (opens) {
     spin_guard guard(lock);
@@ -151,7 +151,7 @@ void scope_core::remove(goroutine_core* g) noexcept {
     goroutine_core* after = g->after.get();
     before != nullptr ? void(before->after = after) : void(shard.head = after);
     if (after != nullptr) after->before = before;
-    emptied_shard = shard.count.fetch_sub(1, std::memory_order_release) == 1 && shard.counting;
+    emptied_shard = shard.leave() && shard.counting;
   }
   if (emptied_shard) count_down();
 }
@@ -161,7 +161,7 @@ void scope_core::add_remote() noexcept {
   bool opens = false;
   {
     spin_guard guard(first.lock);
-    opens = first.count.fetch_add(1, std::memory_order_relaxed) == 0 && first.counting;
+    opens = first.enter() && first.counting;
   }
   if (opens) {
     spin_guard guard(lock);
@@ -174,7 +174,7 @@ void scope_core::drop_remote() noexcept {
   bool emptied_shard = false;
   {
     spin_guard guard(first.lock);
-    emptied_shard = first.count.fetch_sub(1, std::memory_order_release) == 1 && first.counting;
+    emptied_shard = first.leave() && first.counting;
   }
   if (emptied_shard) count_down();
 }
@@ -185,18 +185,11 @@ void scope_core::start_counting() noexcept {
   auto count = [&](scope_shard& shard) {
     spin_guard guard(shard.lock);
     shard.counting = true;
-    if (shard.count.load(std::memory_order_relaxed) != 0) ++nonempty;
+    if (shard.members() != 0) ++nonempty;
   };
   count(first);
   if (scope_shard* all = more.load(std::memory_order_acquire))
     for (std::size_t i = 0; i < shards; ++i) count(all[i]);
-}
-
-std::uint32_t scope_core::member_count() noexcept {
-  std::uint32_t n = first.count.load(std::memory_order_acquire);
-  if (scope_shard* all = more.load(std::memory_order_acquire))
-    for (std::size_t i = 0; i < shards; ++i) n += all[i].count.load(std::memory_order_acquire);
-  return n;
 }
 
 void scope_core::failed(std::exception_ptr e, std::source_location where) noexcept {

@@ -8,7 +8,8 @@ constexpr std::uint8_t patience = 4;  // failed tries after which a waiter is ha
 }
 
 mutex::~mutex() {
-  if (core_->state.load(std::memory_order_acquire) & (mutex_core::locked | mutex_core::waiters)) [[unlikely]] {
+  {
+    // Through the lock in any case: the unlock before this may still be giving it back.
     spin_guard guard(core_->lock);
     if (core_->state.load(std::memory_order_relaxed) & mutex_core::locked)
       fatal("a mutex was destroyed while it was held; let its guard die first");

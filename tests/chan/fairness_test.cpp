@@ -1,5 +1,6 @@
 // Nobody starves: not next to a ping-pong, not next to a spinner on operations that are always ready, not in a queue.
 #include <algorithm>
+#include <array>
 #include <vector>
 
 #include "support/support.hpp"
@@ -111,47 +112,67 @@ LEASH_TEST_REAL(ChanFairness, timers_fire_beside_a_spinner) {
   });
 }
 
-// Contenders in one queue get comparable shares. Each must get a tenth of its even share.
-LEASH_TEST_REAL(ChanFairness, contending_senders_get_their_share) {
-  constexpr int senders = 4, total = 20000;
-  for (std::size_t capacity : {0, 4}) {
-    auto [tx, rx] = channel<int>(capacity);
-    std::vector<int> share(senders, 0);
-    co_await with_scope([&](scope& s) -> task<> {
-      for (int id = 0; id < senders; ++id) {
-        s.go(
-            [](sender<int> to, int id) -> task<> {
-              while (co_await to.send(id)) {
-              }
-            },
-            tx.dup(), id);
-      }
-      tx.drop();
-      for (int i = 0; i < total; ++i) ++share[(co_await rx.recv()).value()];
-      rx.drop();
-    });
-    EXPECT_GE(*std::min_element(share.begin(), share.end()), total / senders / 10) << "capacity " << capacity;
-  }
+// Contenders in one queue get comparable shares. On one worker each must get a tenth of its even share; on several the
+// operating system may take a worker's processor away for longer than the whole of that, so there it is enough that
+// nobody is starved.
+constexpr int contenders = 4, total = 20000, a_tenth = total / contenders / 10;
+using shares = std::array<std::atomic<int>, contenders>;
+
+bool all_served(const shares& share) {
+  return std::all_of(share.begin(), share.end(), [](const auto& n) { return n >= a_tenth; });
 }
 
-LEASH_TEST_REAL(ChanFairness, contending_receivers_get_their_share) {
-  constexpr int receivers = 4, total = 20000;
-  auto [tx, rx] = channel<int>();
-  std::vector<int> share(receivers, 0);
+task<> contending_senders(std::size_t capacity, bool several_workers) {
+  auto [tx, rx] = channel<int>(capacity);
+  shares share{};
   co_await with_scope([&](scope& s) -> task<> {
-    for (int id = 0; id < receivers; ++id) {
+    for (int id = 0; id < contenders; ++id) {
+      s.go(
+          [](sender<int> to, int id) -> task<> {
+            while (co_await to.send(id)) {
+            }
+          },
+          tx.dup(), id);
+    }
+    tx.drop();
+    const auto end = now() + longest_wait;
+    for (int i = 0; i < total || (several_workers && !all_served(share) && now() < end); ++i)
+      ++share[std::size_t((co_await rx.recv()).value())];
+    rx.drop();
+  });
+  EXPECT_TRUE(all_served(share)) << "capacity " << capacity;
+}
+
+task<> contending_receivers(bool several_workers) {
+  auto [tx, rx] = channel<int>();
+  shares share{};
+  co_await with_scope([&](scope& s) -> task<> {
+    for (int id = 0; id < contenders; ++id) {
       s.go(
           [&share](receiver<int> from, int id) -> task<> {
-            while (co_await from.recv()) ++share[id];
+            while (co_await from.recv()) ++share[std::size_t(id)];
           },
           rx.dup(), id);
     }
     rx.drop();
-    for (int i = 0; i < total; ++i) EXPECT_TRUE(co_await tx.send(i));
+    const auto end = now() + longest_wait;
+    for (int i = 0; i < total || (several_workers && !all_served(share) && now() < end); ++i)
+      EXPECT_TRUE(co_await tx.send(i));
     tx.drop();
   });
-  EXPECT_GE(*std::min_element(share.begin(), share.end()), total / receivers / 10);
+  EXPECT_TRUE(all_served(share));
 }
+
+TEST(ChanFairness, contending_senders_get_their_share) {
+  for (std::size_t capacity : {0, 4}) run_at(1, [=] { return contending_senders(capacity, false); });
+}
+TEST(ChanFairness, contending_receivers_get_their_share) {
+  run_at(1, [] { return contending_receivers(false); });
+}
+LEASH_TEST_REAL(ChanFairness, no_contending_sender_starves) {
+  for (std::size_t capacity : {0, 4}) co_await contending_senders(capacity, true);
+}
+LEASH_TEST_REAL(ChanFairness, no_contending_receiver_starves) { co_await contending_receivers(true); }
 
 }  // namespace
 }  // namespace leash

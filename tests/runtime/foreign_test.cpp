@@ -18,7 +18,15 @@ struct threads {
   std::vector<std::thread> all;
   threads() {}
   ~threads() {
-    for (auto& t : all) t.join();
+    for (;;) {  // one that still starts another may be among them
+      std::vector<std::thread> some;
+      {
+        std::lock_guard g(lock);
+        some.swap(all);
+      }
+      if (some.empty()) return;
+      for (auto& t : some) t.join();
+    }
   }
   void start(std::function<void()> f) {
     std::lock_guard g(lock);

@@ -22,6 +22,7 @@ struct wait_kind {
   virtual task<bool> took_nothing() { co_return true; }  // after complete(): what it gave is still there
   virtual task<bool> took_it() { co_return true; }       // after complete(): what it gave is gone
   virtual bool completes() const { return true; }
+  virtual bool outlives_its_context() const { return false; }  // ready, it comes before the cancellation
   const std::string name, reason;
 };
 
@@ -181,6 +182,7 @@ struct wait_done : wait_kind {
   bool complete() override { return source.cancel("complete"), true; }
   void finish() override { source.cancel("over"); }
   cancel_source source;
+  bool outlives_its_context() const override { return true; }
   std::optional<context> other;
 };
 struct join_child : wait_kind {
