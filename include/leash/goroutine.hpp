@@ -124,9 +124,9 @@ class surviving_word {
 };
 
 struct goroutine_core {
-  surviving_word park;  // A1
-  goroutine_core* next = nullptr;   // run queue, free list
-  promise_base* leaf = nullptr;     // innermost frame; null before the start
+  surviving_word park;             // A1
+  goroutine_core* next = nullptr;  // run queue, free list
+  promise_base* leaf = nullptr;    // innermost frame; null before the start
   union {
     waiter* wait;                // the wait it is parked in; with wait_count != 1 an array of waiter*
     std::exception_ptr failure;  // with g_failed: what ended it
@@ -151,19 +151,14 @@ struct goroutine_core {
   std::uint8_t bits = 0;
   std::atomic<std::uint8_t> killed{0};  // reclaimed: nothing but clean-up runs any more
 #if LEASH_SENTINEL
-  std::atomic<std::uint64_t> judged{0};  // the park word for which it was proved leaked
+  std::atomic<std::uint64_t> judged{0};     // the park word for which it was proved leaked
   std::atomic<std::uint32_t> judged_in{0};  // the generation of verdicts
 #endif
 
   /// `word` and `mark` are what the slot held before.
   goroutine_core(const goroutine_type* t, std::uint64_t word, std::uint32_t old_mark, std::uint64_t new_id,
                  std::uint16_t rt, std::source_location where) noexcept
-      : wait(nullptr),
-        type(t),
-        spawned_at(where),
-        id(new_id),
-        mark(old_mark),
-        runtime_index(rt) {
+      : wait(nullptr), type(t), spawned_at(where), id(new_id), mark(old_mark), runtime_index(rt) {
     park.store(with_state(word, park_state::active), std::memory_order_release);
   }
   goroutine_core(const goroutine_core&) = delete;

@@ -24,7 +24,7 @@ struct goroutine_info {
   std::string state;        // running, runnable, waiting
   std::string wait;         // what it waits in, in Go's words where Go has them; empty unless waiting
   clock::time_point since;  // of the wait; a few milliseconds exact
-  nanoseconds waited{};  // since then, when it was looked at
+  nanoseconds waited{};     // since then, when it was looked at
   std::source_location spawned_at;
   std::vector<frame_info> stack;                            // innermost first; waiting only
   std::vector<std::pair<std::string, std::string>> labels;  // innermost first

@@ -1,16 +1,18 @@
-// A worker's goroutines that have not run yet: the owner takes the newest, thieves the oldest (a Chase-Lev deque, bounded).
+// A worker's goroutines that have not run yet: the owner takes the newest, thieves the oldest (a Chase-Lev deque,
+// bounded).
 //
-// Newest first keeps a tree of goroutines deep instead of wide: what runs next is still in the cache, and few are alive at a
-// time. Thieves get the oldest, usually the root of much work.
+// Newest first keeps a tree of goroutines deep instead of wide: what runs next is still in the cache, and few are alive
+// at a time. Thieves get the oldest, usually the root of much work.
 //
-// top counts up, by CAS of thieves (and of the owner for the last item); bottom belongs to the owner. Slot i % capacity.
-//  D1. Slots top..bottom-1 are full. D2. The owner announces bottom - 1 before it looks at top, thieves read top before bottom,
-//  both with a full fence between: of an owner and a thief that want the same last item, at least one sees the other.
+// top counts up, by CAS of thieves (and of the owner for the last item); bottom belongs to the owner. Slot i %
+// capacity.
+//  D1. Slots top..bottom-1 are full. D2. The owner announces bottom - 1 before it looks at top, thieves read top before
+//  bottom, both with a full fence between: of an owner and a thief that want the same last item, at least one sees the
+//  other.
 #pragma once
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-
 #include <leash/platform.hpp>
 
 namespace leash {
@@ -32,14 +34,15 @@ class spawn_stack {
   LEASH_INLINE T* pop(bool alone) noexcept {
     std::int64_t const bottom = bottom_.load(std::memory_order_relaxed) - 1;
     if (top_.load(std::memory_order_relaxed) > bottom) return nullptr;
-    bottom_.store(bottom, std::memory_order_release);  // ORD stack-2, for a thief that reads this value
+    bottom_.store(bottom, std::memory_order_release);                 // ORD stack-2, for a thief that reads this value
     if (!alone) std::atomic_thread_fence(std::memory_order_seq_cst);  // D2: a store must not pass the load below
     std::int64_t top = top_.load(std::memory_order_relaxed);
     if (top < bottom) return slots_[static_cast<std::size_t>(bottom) % Capacity].load(std::memory_order_relaxed);
     T* item = nullptr;
     if (top == bottom) {
       item = slots_[static_cast<std::size_t>(bottom) % Capacity].load(std::memory_order_relaxed);
-      if (!top_.compare_exchange_strong(top, top + 1, std::memory_order_acq_rel, std::memory_order_relaxed)) item = nullptr;
+      if (!top_.compare_exchange_strong(top, top + 1, std::memory_order_acq_rel, std::memory_order_relaxed))
+        item = nullptr;
     }
     bottom_.store(bottom + 1, std::memory_order_release);  // ORD stack-2
     return item;
@@ -52,7 +55,8 @@ class spawn_stack {
     if (top >= bottom_.load(std::memory_order_acquire)) return nullptr;
     T* item = slots_[static_cast<std::size_t>(top) % Capacity].load(std::memory_order_relaxed);
     // ORD stack-1 release: the slot was read before it can be reused.
-    return top_.compare_exchange_strong(top, top + 1, std::memory_order_acq_rel, std::memory_order_relaxed) ? item : nullptr;
+    return top_.compare_exchange_strong(top, top + 1, std::memory_order_acq_rel, std::memory_order_relaxed) ? item
+                                                                                                            : nullptr;
   }
   bool empty() const noexcept {
     return top_.load(std::memory_order_relaxed) >= bottom_.load(std::memory_order_relaxed);

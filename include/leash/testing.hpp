@@ -4,15 +4,14 @@
 #include <cstdint>
 #include <exception>
 #include <functional>
+#include <leash/run.hpp>
 #include <optional>
 #include <utility>
 
-#include <leash/run.hpp>
-
 namespace leash::testing {
 
-/// A schedule from a seed: even seeds choose among the runnable goroutines at random, odd ones by random priorities that
-/// change at a few random steps (probabilistic concurrency testing), which finds rare orders of few events sooner.
+/// A schedule from a seed: even seeds choose among the runnable goroutines at random, odd ones by random priorities
+/// that change at a few random steps (probabilistic concurrency testing), which finds rare orders of few events sooner.
 class seeded_schedule {
  public:
   explicit seeded_schedule(std::uint64_t seed);

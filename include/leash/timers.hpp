@@ -1,19 +1,18 @@
 // A worker's armed timers: a hierarchical wheel.
 //
-// A timer lives in its owner (a waiter, a context, an after_func) and stands in the list of a slot. Level 0 has 64 slots of one
-// grain each, level k 64 slots of 64^k grains. A timer goes to the level of the highest group of six bits in which its time
-// differs from the wheel's; when the wheel comes to a slot above level 0, its timers move down. So arming, disarming and
-// firing are O(1), without touching other timers but a neighbour in a list. A grain is 65.5 us in real time, 1 ns under
-// simulation; a timer never fires before its time.
+// A timer lives in its owner (a waiter, a context, an after_func) and stands in the list of a slot. Level 0 has 64
+// slots of one grain each, level k 64 slots of 64^k grains. A timer goes to the level of the highest group of six bits
+// in which its time differs from the wheel's; when the wheel comes to a slot above level 0, its timers move down. So
+// arming, disarming and firing are O(1), without touching other timers but a neighbour in a list. A grain is 65.5 us in
+// real time, 1 ns under simulation; a timer never fires before its time.
 //
 // Rejected: a heap. With a million timers each removal moved ten entries, each a cache miss in somebody's frame.
 //
-// Everything happens under the wheel's lock, also the waker's claim of a sleeper: whoever takes a timer out under the lock knows
-// that the wheel's side is done with it.
+// Everything happens under the wheel's lock, also the waker's claim of a sleeper: whoever takes a timer out under the
+// lock knows that the wheel's side is done with it.
 #pragma once
 #include <atomic>
 #include <cstdint>
-
 #include <leash/clock.hpp>
 #include <leash/goroutine.hpp>
 #include <leash/spin_lock.hpp>
@@ -29,9 +28,10 @@ struct timer_entry {
   timer_entry* prev = nullptr;
   timer_wheel* wheel = nullptr;  // set when armed first
   std::uint16_t place = 0;       // level * 64 + slot + 1; 0: not armed
-  /// Runs under the wheel's lock when the time has come (place is 0 then): must be short, lock nothing else, and must not
-  /// run user code. Returns a goroutine that it claimed, to be scheduled after the lock is given back; or null. A timer
-  /// that has more to do returns null after prepending itself to `later` (by next), and gets fire() called without the lock.
+  /// Runs under the wheel's lock when the time has come (place is 0 then): must be short, lock nothing else, and must
+  /// not run user code. Returns a goroutine that it claimed, to be scheduled after the lock is given back; or null. A
+  /// timer that has more to do returns null after prepending itself to `later` (by next), and gets fire() called
+  /// without the lock.
   goroutine_core* (*expire)(timer_entry*, timer_entry*& later) = nullptr;
   void (*fire)(timer_entry*) = nullptr;
 };
@@ -51,7 +51,8 @@ class timer_wheel {
   /// Under the lock. False: it was not armed (fired or stopped).
   bool disarm(timer_entry*) noexcept;
 
-  /// When expire() has something to do next (a timer, or timers to move down); INT64_MAX: no timer. Any thread, may be stale.
+  /// When expire() has something to do next (a timer, or timers to move down); INT64_MAX: no timer. Any thread, may be
+  /// stale.
   std::int64_t next_time() const noexcept { return next_.load(std::memory_order_relaxed); }
   /// Takes out everything due and wakes it. Any thread; not under the lock. The number of timers taken out.
   std::size_t expire(std::int64_t now);

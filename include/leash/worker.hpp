@@ -49,8 +49,8 @@ struct worker {
   alignas(64) std::atomic<goroutine_core*> next{nullptr};
   std::atomic<std::uint32_t> tick{0};          // goroutines run, mod 2^32; written by this worker only
   std::atomic<std::uint32_t> watched_tick{0};  // the sentry's: `tick` when it last looked
-  run_queue<goroutine_core> queue;    // woken
-  spawn_stack<goroutine_core> fresh;  // not run yet
+  run_queue<goroutine_core> queue;             // woken
+  spawn_stack<goroutine_core> fresh;           // not run yet
   timer_wheel timers;
 
   alignas(64) std::atomic<std::uint32_t> wake_word{0};  // futex: 1 asks it to get up
@@ -107,8 +107,8 @@ struct runtime {
   std::unique_ptr<blocking_pool> blocking;
   std::uint32_t blocking_threads = 0;
 
-  // Overflow and goroutines made runnable by threads that are not workers, in arrays: taking a portion must not touch the
-  // goroutines themselves, one cache miss after the other.
+  // Overflow and goroutines made runnable by threads that are not workers, in arrays: taking a portion must not touch
+  // the goroutines themselves, one cache miss after the other.
   alignas(64) spin_lock global_lock;
   goroutine_chunk* global_head = nullptr;
   goroutine_chunk* global_tail = nullptr;

@@ -26,19 +26,20 @@
 //   Rule 7 (forgery)         A candidate's tag must fit its address, object and kind; its object must be the start of
 //   an object slot
 //           of a type that has such handles.
+#include "pass.hpp"
+
 #include <algorithm>
 #include <bit>
-#include <memory>
 #include <leash/condition.hpp>
 #include <leash/mutex.hpp>
 #include <leash/once.hpp>
 #include <leash/semaphore.hpp>
 #include <leash/shared_mutex.hpp>
 #include <leash/wait_group.hpp>
+#include <memory>
 #include <mutex>
 
 #include "../observe/frozen.hpp"
-#include "pass.hpp"
 
 namespace leash {
 
@@ -79,8 +80,7 @@ const T& as(const object* o) noexcept {
 LEASH_READS_FROZEN std::uint32_t total_of(const object* o, std::uint8_t which) noexcept {
   switch (frozen::read(o->type)) {
     case object_type::channel:
-      return which == 0 ? frozen::read(as<chan_core>(o).senders)
-                        : frozen::read(as<chan_core>(o).receivers);
+      return which == 0 ? frozen::read(as<chan_core>(o).senders) : frozen::read(as<chan_core>(o).receivers);
     case object_type::mutex:
       return (frozen::read(as<mutex_core>(o).state) & mutex_core::locked) != 0 ? 1 : 0;
     case object_type::shared_mutex:
@@ -135,8 +135,7 @@ LEASH_READS_FROZEN bool satisfied(const object* o, std::uint8_t which) noexcept 
     case object_type::wait_group:
       return frozen::read(as<wait_group_core>(o).tokens) == 0;
     case object_type::once:
-      return frozen::read(as<once_core>(o).done) ||
-             frozen::read(as<once_core>(o).calls) == 0;
+      return frozen::read(as<once_core>(o).done) || frozen::read(as<once_core>(o).calls) == 0;
     case object_type::cancel_source:
       return false;
     case object_type::scope:
@@ -260,8 +259,8 @@ class marker {
     return s.what == arena::kind::object && s.start == reinterpret_cast<const std::byte*>(o);
   }
 
-  /// Where this pass keeps an object's index: beside the slabs, never in the objects. An object that was freed since it was
-  /// looked at may be anything by now (rule 5).
+  /// Where this pass keeps an object's index: beside the slabs, never in the objects. An object that was freed since it
+  /// was looked at may be anything by now (rule 5).
   std::uint32_t* index_slot(const object* o) {
     std::size_t const offset = static_cast<std::size_t>(reinterpret_cast<const std::byte*>(o) - arena::all.base);
     std::size_t const slab = offset / arena::slab_bytes;
@@ -269,7 +268,9 @@ class marker {
     if (slot_bytes == 0) return nullptr;
     if (slab >= tables_.size()) tables_.resize(arena::all.used_slabs.load(std::memory_order_acquire));
     auto& table = tables_[slab];
-    if (table == nullptr) table = std::make_unique<std::uint32_t[]>(arena::slab_bytes / std::min<std::size_t>(slot_bytes, arena::slab_bytes));
+    if (table == nullptr)
+      table =
+          std::make_unique<std::uint32_t[]>(arena::slab_bytes / std::min<std::size_t>(slot_bytes, arena::slab_bytes));
     return &table[offset % arena::slab_bytes / slot_bytes];
   }
   /// The index of an object that this pass has met; or no_object.

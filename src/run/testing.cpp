@@ -1,6 +1,5 @@
-#include <leash/testing.hpp>
-
 #include <cstdio>
+#include <leash/testing.hpp>
 
 namespace leash::testing {
 
@@ -19,9 +18,7 @@ seeded_schedule::seeded_schedule(std::uint64_t seed) : seed_(seed), state_(scram
   sim_.seed = scramble(seed ^ 0x5eed) | 1;
   sim_.choose = [this](const std::vector<goroutine_core*>& ready) { return choose(ready); };
   // Half of the runs let an operation that is ready go on at once now and then; the others switch at every one.
-  sim_.budget = [this]() -> std::uint16_t {
-    return static_cast<std::uint16_t>(seed_ % 4 < 2 ? 1 : 1 + next() % 4);
-  };
+  sim_.budget = [this]() -> std::uint16_t { return static_cast<std::uint16_t>(seed_ % 4 < 2 ? 1 : 1 + next() % 4); };
   next_change_ = 1 + next() % 32;
 }
 

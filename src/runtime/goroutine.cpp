@@ -193,8 +193,7 @@ std::exception_ptr take_carried(goroutine_core* g) noexcept {
 }
 
 void throwing_while_unwinding() {
-  fatal(
-      "a destructor threw while unwinding its goroutine (cancelled or reclaimed); destructors must not throw");
+  fatal("a destructor threw while unwinding its goroutine (cancelled or reclaimed); destructors must not throw");
 }
 
 void free_goroutine(goroutine_core* g) noexcept {

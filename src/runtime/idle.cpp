@@ -119,8 +119,8 @@ void sleep_until(worker& w, std::int64_t until) noexcept {
       if (rt.sentry == nullptr || until < rt.sentry_until) {
         rt.sentry = &w;
         rt.sentry_until = until;
-        // On watch only while it polls. One that sleeps for long was set to it when all slept; the first to fill a next slot
-        // after that wakes somebody to keep watch.
+        // On watch only while it polls. One that sleeps for long was set to it when all slept; the first to fill a next
+        // slot after that wakes somebody to keep watch.
         if (!all_asleep) rt.idle.fetch_or(runtime::has_sentry, std::memory_order_relaxed);
       }
     }

@@ -1,6 +1,5 @@
-#include <leash/timers.hpp>
-
 #include <bit>
+#include <leash/timers.hpp>
 
 namespace leash {
 
@@ -54,7 +53,8 @@ void timer_wheel::publish() noexcept {
   std::uint64_t at = 0;
   std::int64_t next = INT64_MAX;
   if (next_slot(level, slot, at)) {
-    next = at > (static_cast<std::uint64_t>(INT64_MAX) >> grain_bits_) ? INT64_MAX - 1 : static_cast<std::int64_t>(at << grain_bits_);
+    next = at > (static_cast<std::uint64_t>(INT64_MAX) >> grain_bits_) ? INT64_MAX - 1
+                                                                       : static_cast<std::int64_t>(at << grain_bits_);
   }
   next_.store(next, std::memory_order_relaxed);
 }

@@ -58,9 +58,7 @@ bool mutex_wait::claim() noexcept {
   }
 }
 
-void mutex_wait::enqueue() noexcept {
-  core()->queue.push(this);
-}
+void mutex_wait::enqueue() noexcept { core()->queue.push(this); }
 
 bool mutex_wait::spin() noexcept {
   if (this_worker->single) return false;

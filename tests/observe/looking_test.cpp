@@ -201,7 +201,9 @@ LEASH_TEST(Looking, TheStackLeadsThroughBoundaries) {
   co_await with_scope([&](scope& s) -> task<> {
     s.go(
         named("deep"),
-        [](receiver<int>& from) -> task<> { (void)co_await with_timeout(1h, [&]() -> task<> { co_await middle(from); }); },
+        [](receiver<int>& from) -> task<> {
+          (void)co_await with_timeout(1h, [&]() -> task<> { co_await middle(from); });
+        },
         std::ref(rx));
     co_await parked("deep", "chan receive");
     auto g = find("deep");
