@@ -147,7 +147,7 @@ class counted_queue : public wait_queue {
     size_.store(size_.load(std::memory_order_relaxed) - 1, std::memory_order_release);
   }
   waiter* claim_first() = delete;
-  std::uint32_t size() const noexcept { return size_.load(std::memory_order_acquire); }
+  LEASH_INLINE std::uint32_t size() const noexcept { return size_.load(std::memory_order_acquire); }
 
  private:
   std::atomic<std::uint32_t> size_{0};

@@ -3,29 +3,29 @@
 // A pass has four phases.
 //   scan      every parked goroutine: its waits, and the self-certifying handles in its frames and its stored callable
 //   totals    for each object met: how many handles there are in all. total - found > 0: somebody unseen holds one
-//   (external) validate  the park words again: what moved since its scan is live, with all it holds mark      from what
-//   is live to what that can complete, to the fixpoint; the rest is leaked
+//   validate  the park words again: what moved since its scan is live, with all it holds
+//   mark      from what is live to what that can complete, to the fixpoint; the rest is leaked
 //
-// Rules of soundness (docs/design/proof.md gives for each the run that breaks the pass without it)
-//   Rule 1 (wake in flight)  An object that satisfies a wait already (ended, unlocked, set, count 0, value there) makes
-//   its waiters
-//           live; and wakers give up what they hold only after their last claim.
-//   Rule 2 (frozen only)     Handles count only in frames of goroutines whose park word is the same before the scan,
-//   after it, and
-//           after the totals were read. All other memory is external.
-//   Rule 3 (borrowing)       A live goroutine keeps the frames of all that started it live: the owners of its scopes,
-//   outward, and
-//           its lineage. Members are counted like handles: a scope's total minus its parked members > 0 means a live
-//           member.
-//   Rule 4 (elided frames)   A frame is scanned only if it starts an arena slot: one that the compiler put into its
-//   caller's
-//           frame is scanned with that, once.
-//   Rule 5 (reuse)           The arena never unmaps, park words count on over reuse, objects are read only behind a
-//   certified handle
-//           or a waiter in a validated frame.
-//   Rule 7 (forgery)         A candidate's tag must fit its address, object and kind; its object must be the start of
-//   an object slot
-//           of a type that has such handles.
+// Rules of soundness (docs/design/proof.md has the interleavings behind them)
+//
+//   Rule 1 (wake in flight)
+//     An object that satisfies a wait already (ended, unlocked, set, count 0, value there) makes its waiters live; and
+//     wakers give up what they hold only after their last claim.
+//   Rule 2 (frozen only)
+//     Handles count only in frames of goroutines whose park word is the same before the scan, after it, and after the
+//     totals were read. All other memory is external.
+//   Rule 3 (borrowing)
+//     A live goroutine keeps the frames of all that started it live: the owners of its scopes, outward, and its lineage.
+//     Members are counted like handles: a scope's total minus its parked members > 0 means a live member.
+//   Rule 4 (elided frames)
+//     A frame is scanned only if it starts an arena slot: one that the compiler put into its caller's frame is scanned
+//     with that, once.
+//   Rule 5 (reuse)
+//     The arena never unmaps, park words count on over reuse, an object is read only behind a certified handle or a
+//     waiter in a validated frame, each of its fields once, and nothing is ever written to it.
+//   Rule 7 (forgery)
+//     A candidate's tag must fit its address, object and kind; its object must be the start of an object slot of a type
+//     that has such handles.
 #include "pass.hpp"
 
 #include <algorithm>
