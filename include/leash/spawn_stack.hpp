@@ -34,7 +34,7 @@ class spawn_stack {
   LEASH_INLINE T* pop(bool alone) noexcept {
     std::int64_t const bottom = bottom_.load(std::memory_order_relaxed) - 1;
     if (top_.load(std::memory_order_relaxed) > bottom) return nullptr;
-    bottom_.store(bottom, std::memory_order_release);                 // ORD stack-2, for a thief that reads this value
+    bottom_.store(bottom, std::memory_order_release);                 // ORD stack-2: for a thief that reads this value
     if (!alone) std::atomic_thread_fence(std::memory_order_seq_cst);  // D2: a store must not pass the load below
     std::int64_t top = top_.load(std::memory_order_relaxed);
     if (top < bottom) return slots_[static_cast<std::size_t>(bottom) % Capacity].load(std::memory_order_relaxed);
