@@ -116,13 +116,13 @@ class entered_context {
 // -------------------------------
 
 struct local_value : object {
-  enum class kind : std::uint8_t { name, label, value };
+  enum class kind : std::uint8_t { name, label, value, keep };  // keep: see unreclaimable
   std::atomic<std::uint32_t> refs{1};
   kind what;
   local_value* outer;
   local_value* shown;  // the next name or label further out: what looks does not walk a long chain of values
   std::uint32_t key_bytes = 0, text_bytes = 0;
-  std::uint64_t owner = 0;  // name: the goroutine's id
+  std::uint64_t owner = 0;  // name, keep: the goroutine's id
   const std::type_info* type = nullptr;
   std::shared_ptr<const void> data;
 

@@ -104,6 +104,8 @@ LEASH_COLD void sentinel(goroutine_core* g) noexcept;
 #endif
 /// Verdicts given so far count no more: something was unwound from outside, and what that frees may wake the judged.
 void forget_verdicts() noexcept;
+/// Set once anything was judged: only then is there something to forget.
+extern std::atomic<bool> judged_anything;
 
 /// An atomic word that is there before and after the object around it: constructing it writes nothing.
 class surviving_word {
@@ -141,7 +143,6 @@ struct goroutine_core {
   compact<local_value> locals;            // name, labels, values
   compact<lineage> kin, own_kin;          // see lineage in scope.hpp: the one it belongs to, the one it started
   std::uint32_t parked_at = 0;            // coarse ticks, see coarse_tick()
-  std::uint32_t mark;  // the marker's; survives reuse, so that the constructor does not race with a pass
   std::uint16_t wait_count = 0;
   std::uint16_t winner = 0;
   std::uint16_t budget = 1;  // operations that may complete at once before it yields
@@ -155,10 +156,10 @@ struct goroutine_core {
   std::atomic<std::uint32_t> judged_in{0};  // the generation of verdicts
 #endif
 
-  /// `word` and `mark` are what the slot held before.
-  goroutine_core(const goroutine_type* t, std::uint64_t word, std::uint32_t old_mark, std::uint64_t new_id,
-                 std::uint16_t rt, std::source_location where) noexcept
-      : wait(nullptr), type(t), spawned_at(where), id(new_id), mark(old_mark), runtime_index(rt) {
+  /// `word` is what the slot held before.
+  goroutine_core(const goroutine_type* t, std::uint64_t word, std::uint64_t new_id, std::uint16_t rt,
+                 std::source_location where) noexcept
+      : wait(nullptr), type(t), spawned_at(where), id(new_id), runtime_index(rt) {
     park.store(with_state(word, park_state::active), std::memory_order_release);
   }
   goroutine_core(const goroutine_core&) = delete;

@@ -107,6 +107,7 @@ void end_context(context_core* top, context_error e, std::shared_ptr<const cance
       last = child;
     }
   }
+  if (judged_anything.load(std::memory_order_relaxed)) forget_verdicts();
   // A member that parks after this sees `ended`; one that parked before is seen parked below.
   heavy_fence();
   goroutine_core* claimed = nullptr;

@@ -60,7 +60,7 @@ struct program::state {
       }
     }
     if (!act || chosen.action != leak_action::reclaim) return false;
-    auto const victims = kill_victims(r);
+    auto const victims = kill_victims(r, {});
     for (auto& v : victims) drop_ref(v.first, ref_watch);
     return !victims.empty();
   }

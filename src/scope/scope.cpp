@@ -270,10 +270,11 @@ void check_borrowing(scope_core* s, goroutine_core* child, std::source_location 
   std::size_t const bytes = child->type->callable_bytes(child, begin);
   auto const low = reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0));
   auto const high = reinterpret_cast<std::uintptr_t>(w->stack_top);
+  auto on_stack = [&](std::uintptr_t at) { return (at >= low && at < high) || is_on_shadowed_stack(at, low, high); };
   for (std::size_t i = 0; i + 8 <= bytes; i += 8) {
     std::uintptr_t word = 0;
     __builtin_memcpy(&word, begin + i, 8);
-    if (word >= low && word < high) [[unlikely]] {
+    if (on_stack(word)) [[unlikely]] {
       throw_misuse(
           "go(): the callable or an argument points into the running goroutine's stack, which is gone when the new "
           "goroutine runs: move the value in, or declare it in a coroutine outside the scope's body",

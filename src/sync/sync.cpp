@@ -48,6 +48,7 @@ condition::~condition() {
 }
 
 void condition::notify_one() noexcept {
+  reached(core_);
   waiter* w = nullptr;
   {
     spin_guard guard(core_->lock);
@@ -57,6 +58,7 @@ void condition::notify_one() noexcept {
 }
 
 void condition::notify_all() noexcept {
+  reached(core_);
   goroutine_core* all = nullptr;
   {
     spin_guard guard(core_->lock);
@@ -207,6 +209,7 @@ wait_group::~wait_group() {
 }
 
 void event::set() noexcept {
+  reached(core_);
   goroutine_core* woken = nullptr;
   {
     spin_guard guard(core_->lock);
