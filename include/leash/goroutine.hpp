@@ -19,6 +19,7 @@
 #include <coroutine>
 #include <cstdint>
 #include <exception>
+#include <leash/clock.hpp>
 #include <leash/object.hpp>
 #include <source_location>
 
@@ -58,6 +59,7 @@ struct context_flag : object {
   std::atomic<std::uint8_t> ended{0};  // 0, or a context_error; set once, before the heavy fence of cancellation
   std::uint8_t shape = 0;              // the context's own use
   std::uint16_t runtime_index = 0;
+  std::uint32_t ended_at = 0;  // coarse tick; written before `ended`
 };
 
 enum class park_state : std::uint64_t { free = 0, active = 1, parked = 2, held = 3, done = 4 };
@@ -142,7 +144,8 @@ struct goroutine_core {
   compact<goroutine_core> before, after;  // siblings in the same shard of `home`
   compact<local_value> locals;            // name, labels, values
   compact<lineage> kin, own_kin;          // see lineage in scope.hpp: the one it belongs to, the one it started
-  std::uint32_t parked_at = 0;            // coarse ticks, see coarse_tick()
+  std::uint32_t parked_at = coarse_tick();  // coarse ticks: when its wait began, or, active, when its last wait ended
+  std::uint32_t born = parked_at;
   std::uint16_t wait_count = 0;
   std::uint16_t winner = 0;
   std::uint16_t budget = 1;  // operations that may complete at once before it yields

@@ -19,6 +19,7 @@
 #include <leash/shared.hpp>
 #include <leash/shared_mutex.hpp>
 #include <leash/sleep.hpp>
+#include <leash/suspects.hpp>
 #include <leash/task.hpp>
 #include <leash/testing.hpp>
 #include <leash/tracked.hpp>

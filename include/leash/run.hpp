@@ -21,7 +21,7 @@ struct options {
       {};                             // told of leaks that were not reported before; on a worker: be short
   nanoseconds leak_check_every = {};  // 0: looked for only when everything is at rest
   leak_action action = leak_action::report;
-  nanoseconds stuck_after = {};
+  nanoseconds stuck_after = std::chrono::seconds(10);  // see suspects()
 };
 
 /// All that is left can provably never move again. Everything was unwound before it is thrown.

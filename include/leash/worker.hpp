@@ -106,6 +106,7 @@ struct runtime {
   std::atomic<bool> stopping{false};
   std::unique_ptr<blocking_pool> blocking;
   std::uint32_t blocking_threads = 0;
+  std::uint32_t stuck_after = 10'000;  // milliseconds
 
   // Overflow and goroutines made runnable by threads that are not workers, in arrays: taking a portion must not touch
   // the goroutines themselves, one cache miss after the other.

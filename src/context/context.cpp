@@ -32,6 +32,7 @@ void link_context(context_core* node, context_core* parent) noexcept {
   if (parent->ended.load(std::memory_order_relaxed) != 0 && !(node->shape & context_core::shield_bit)) {
     node->why = parent->why;
     node->origin = parent->origin;
+    node->ended_at = coarse_tick();
     node->ended.store(parent->ended.load(std::memory_order_relaxed), std::memory_order_release);
   }
   node->next_sibling = parent->first_child;
@@ -79,6 +80,7 @@ bool mark_ended(context_core* c, context_error e, context_core* origin,
   if (c->ended.load(std::memory_order_relaxed) != 0) return false;
   c->why = why;
   c->origin = origin;
+  c->ended_at = coarse_tick();
   // ORD context-1 release: cause and origin, to whoever sees the end.
   c->ended.store(static_cast<std::uint8_t>(e), std::memory_order_release);
   return true;

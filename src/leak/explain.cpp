@@ -180,6 +180,15 @@ std::string goroutine_at(const graph& g, std::uint32_t node) {
              : std::string("a goroutine");
 }
 
+/// It waits for the end of goroutines, its own most likely.
+bool joins_others(const graph& g, std::uint32_t node) {
+  bool joins = false;
+  g.for_each_wait(node, [&](const graph_wait& w) {
+    joins |= w.which == graph_wait::joins || (w.which == 0 && g.objects[w.object].type == object_type::scope);
+  });
+  return joins;
+}
+
 }  // namespace
 
 std::string why_leaked(const graph& g, std::uint32_t node, const known_goroutines& infos) {
@@ -235,12 +244,11 @@ live_reason why_live(const graph& g, std::uint32_t node) {
       if (h.kind != node_kind::goroutine) {
         better(0.5, std::string("live only because a ") + noun + " of the " + what +
                         " lies in memory that live goroutines can reach");
-      } else if (h.flags & graph_node::live) {
-        better(0.5, std::string("live only because ") + goroutine_at(g, held.node) + ", holds a " + noun + " of the " +
-                        what);
-      } else {
+      } else if (joins_others(g, held.node) || !(h.flags & graph_node::live)) {
         better(0.8, "live only because " + goroutine_at(g, held.node) + ", still holds a " + noun + " of the " + what +
-                        ", which a live goroutine that it started may borrow: move it in, or drop it before waiting");
+                        ", which goroutines that it started may borrow: move it in, or drop it before waiting");
+      } else {
+        better(0.5, "live only because " + goroutine_at(g, held.node) + ", holds a " + noun + " of the " + what);
       }
       return;
     }

@@ -112,6 +112,7 @@ program::program(const options& o, simulation* sim) {
   r.sim = sim;
   r.above = s_.get();
   r.hooks.quiet = &state::quiet;
+  r.stuck_after = static_cast<std::uint32_t>(std::min<std::int64_t>(o.stuck_after.count() / 1'000'000, INT32_MAX));
   if (o.leak_check_every > nanoseconds::zero()) r.hooks.tick = &state::tick;
   r.blocking = std::make_unique<blocking_pool>(o.blocking_threads != 0 ? o.blocking_threads : default_blocking_threads);
   prepare_workers(r, sim != nullptr ? 1 : o.workers != 0 ? o.workers : std::min(processors(), max_workers));

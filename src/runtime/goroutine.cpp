@@ -180,6 +180,10 @@ void run_goroutine(worker& w, goroutine_core* g) noexcept {
     promise_base* innermost = g->leaf;
     if (again->retry(again)) innermost->handle().resume();
   } else if (g->leaf != nullptr) [[likely]] {
+    if (g->wait_count != 0) {  // it was parked: active from now on
+      g->wait_count = 0;
+      g->parked_at = coarse_tick();
+    }
     g->leaf->handle().resume();
   } else {
     start(g);

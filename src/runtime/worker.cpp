@@ -23,7 +23,6 @@ std::atomic<runtime*> runtimes[max_runtimes];
 std::shared_mutex runtimes_lock;
 
 std::atomic<std::uint64_t> ids{1};
-std::atomic<std::uint32_t> milliseconds{0};
 
 constexpr std::uint32_t chain_limit = 64;
 constexpr std::uint32_t look_around_every = 61;
@@ -86,15 +85,13 @@ std::int64_t runtime_now(const runtime* rt) noexcept {
 
 std::int64_t look_at_clock(runtime& rt) noexcept {
   std::int64_t const now = runtime_now(&rt);
-  milliseconds.store(static_cast<std::uint32_t>(now / 1'000'000), std::memory_order_relaxed);
+  coarse_milliseconds.store(static_cast<std::uint32_t>(now / 1'000'000), std::memory_order_relaxed);
   return now;
 }
 
 clock::time_point clock::now() noexcept {
   return time_point(nanoseconds(runtime_now(this_worker != nullptr ? this_worker->rt : nullptr)));
 }
-
-std::uint32_t coarse_tick() noexcept { return milliseconds.load(std::memory_order_relaxed); }
 
 std::uint64_t new_goroutine_id() noexcept {
   worker* w = this_worker;
@@ -333,6 +330,7 @@ void prepare_workers(runtime& rt, std::uint32_t count) {
     w.timers.start(runtime_now(&rt), rt.sim != nullptr ? 0 : 16);
     w.random = rt.sim != nullptr ? rt.sim->seed : 0x9e3779b97f4a7c15u * (i + 1);
   }
+  look_at_clock(rt);  // before the first goroutine is made
 }
 
 static void work(worker& w) noexcept {
@@ -343,8 +341,6 @@ static void work(worker& w) noexcept {
 
 void run_workers(runtime& rt) {
   std::vector<std::thread> threads;
-
-  look_at_clock(rt);
   try {
     threads.reserve(rt.worker_count - 1);
     for (std::uint32_t i = 1; i < rt.worker_count; ++i)
