@@ -67,10 +67,6 @@ struct chan_core : object {
   }
 };
 
-/// Claims everybody in the queue and marks their waits as ended without a value; after the lock is given back: wake
-/// them.
-goroutine_core* end_waits(wait_queue&) noexcept;
-void wake_list(goroutine_core*) noexcept;
 [[noreturn]] LEASH_COLD void empty_end(const char* what, std::source_location where);
 
 // waiter::extra of a wait on a channel: what came of it
@@ -166,7 +162,7 @@ struct chan : chan_core {
         list_push(n);
       }
       if (in_transit == 0 && buffered.load(std::memory_order_relaxed) == 0 && ended())
-        ended_ones = end_waits(receiving);
+        ended_ones = claim_all(receiving);
     }
     if (to != nullptr) {
       to->put(std::move(n->value));
@@ -174,7 +170,7 @@ struct chan : chan_core {
       schedule(woken);
     }
     delete dead;
-    wake_list(ended_ones);
+    schedule_all(ended_ones);
   }
 
   void close() noexcept {
@@ -184,11 +180,11 @@ struct chan : chan_core {
       spin_guard guard(lock);
       if (closed.load(std::memory_order_relaxed)) return;
       closed.store(true, std::memory_order_relaxed);
-      failed = end_waits(sending);
-      if (used() == 0) woken = end_waits(receiving);
+      failed = claim_all(sending);
+      if (used() == 0) woken = claim_all(receiving);
     }
-    wake_list(failed);
-    wake_list(woken);
+    schedule_all(failed);
+    schedule_all(woken);
   }
   void drop_sender() noexcept {
     // Release: what this sender did. Acquire, in the last one: what all did, for the receivers that it wakes.
@@ -196,9 +192,9 @@ struct chan : chan_core {
       goroutine_core* woken = nullptr;
       {
         spin_guard guard(lock);
-        if (used() == 0) woken = end_waits(receiving);
+        if (used() == 0) woken = claim_all(receiving);
       }
-      wake_list(woken);
+      schedule_all(woken);
       drop_side();
     }
   }
@@ -208,13 +204,13 @@ struct chan : chan_core {
       chan_node* rest = nullptr;
       {
         spin_guard guard(lock);
-        failed = end_waits(sending);
+        failed = claim_all(sending);
         list_changes();
         rest = first;
         first = last = nullptr;
         buffered.store(0, std::memory_order_relaxed);
       }
-      wake_list(failed);
+      schedule_all(failed);
       free_list(rest);
       drop_side();
     }
@@ -407,9 +403,9 @@ class send_wait : public waiter {
     goroutine_core* woken = nullptr;
     {
       spin_guard guard(channel()->lock);
-      woken = end_waits(channel()->receiving);
+      woken = claim_all(channel()->receiving);
     }
-    wake_list(woken);
+    schedule_all(woken);
   }
   LEASH_NOINLINE void complete_node() {
     typename channel_type::node* n;
@@ -420,9 +416,9 @@ class send_wait : public waiter {
       {
         spin_guard guard(channel()->lock);
         --channel()->in_transit;
-        if (channel()->used() == 0 && channel()->ended()) woken = end_waits(channel()->receiving);  // K4
+        if (channel()->used() == 0 && channel()->ended()) woken = claim_all(channel()->receiving);  // K4
       }
-      wake_list(woken);
+      schedule_all(woken);
       throw;
     }
     channel()->arrive(n);

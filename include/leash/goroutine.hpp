@@ -2,18 +2,19 @@
 //
 // Park word: bits 0..2 state, bits 3..63 epoch. The epoch counts parks and ends; it survives reuse of the slot.
 //
-//   state     who may change it          to what
-//   free      allocator (spawn)          active
-//   active    the goroutine's worker     parked, held (it waits), done (it ended)
-//   parked    any waker, by one CAS      active: the CAS makes the waker the goroutine's only owner until it schedules
-//   it held      a waker, not cancellation  active (waits that cancellation must not cut short) done      the last
-//   owner of the slot free
+//   state   who may change it                 to what
+//   free    whoever makes a goroutine there   active
+//   active  its worker, or who claimed it     parked, held (it waits), done (it ended)
+//   parked  any waker, by one CAS             active: the CAS makes the waker its only owner until it schedules it
+//   held    a waker, but no cancellation      active: a wait that must not be cut short
+//   done    the last owner of the slot        free
 //
 // Invariants
 //  G1. Whoever makes parked -> active (one CAS, acq_rel) may write winner, bits and the waiter's result, and must
-//  schedule it. G2. parked is published last: after the waiters stand in their queues, and before the queues' locks are
-//  given back. G3. Between publishing parked and the CAS nothing in the frames, the stored callable or the waiters'
-//  fixed fields changes.
+//      schedule it.
+//  G2. parked is published last: after the waiters stand in their queues, and before the queues' locks are given back.
+//  G3. Between publishing parked and the CAS nothing in the frames, the stored callable or the waiters' fixed fields
+//      changes.
 #pragma once
 #include <atomic>
 #include <coroutine>
@@ -139,11 +140,11 @@ struct goroutine_core {
   const goroutine_type* type;
   std::source_location spawned_at;
   std::uint64_t id;
-  waiter* joiners = nullptr;              // under join_lock_of(this)
-  compact<scope_core> home;               // the scope it belongs to
-  compact<goroutine_core> before, after;  // siblings in the same shard of `home`
-  compact<local_value> locals;            // name, labels, values
-  compact<lineage> kin, own_kin;          // see lineage in scope.hpp: the one it belongs to, the one it started
+  waiter* joiners = nullptr;                // under join_lock_of(this)
+  compact<scope_core> home;                 // the scope it belongs to
+  compact<goroutine_core> before, after;    // siblings in the same shard of `home`
+  compact<local_value> locals;              // name, labels, values
+  compact<lineage> kin, own_kin;            // see lineage in scope.hpp: the one it belongs to, the one it started
   std::uint32_t parked_at = coarse_tick();  // coarse ticks: when its wait began, or, active, when its last wait ended
   std::uint32_t born = parked_at;
   std::uint16_t wait_count = 0;

@@ -178,7 +178,6 @@ void push_joiner(goroutine_core* target, waiter*) noexcept;
 void remove_joiner(goroutine_core* target, waiter*) noexcept;
 
 // --- the handle
-// ----------------------------------------------------------------------------------------------------------------
 
 template <class T>
 class join_wait : public waiter {

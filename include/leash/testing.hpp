@@ -33,14 +33,15 @@ class seeded_schedule {
 ///
 /// Deterministic: calls of blocking() and handles used by other threads aside. Returns and throws as run.
 template <class F>
-body_t<F> simulate(std::uint64_t seed, const options& o, F&& f) {
+body_t<F> simulate(std::uint64_t seed, const options& o, F&& f,
+                   std::source_location where = std::source_location::current()) {
   seeded_schedule schedule(seed);
   program p(o, &schedule.sim());
-  return run_program(p, std::forward<F>(f));
+  return run_program(where, p, std::forward<F>(f));
 }
 template <class F>
-body_t<F> simulate(std::uint64_t seed, F&& f) {
-  return simulate(seed, options{}, std::forward<F>(f));
+body_t<F> simulate(std::uint64_t seed, F&& f, std::source_location where = std::source_location::current()) {
+  return simulate(seed, options{}, std::forward<F>(f), where);
 }
 
 struct explore_options {

@@ -144,6 +144,11 @@ class wait_queue {
   waiter* tail_ = nullptr;
 };
 
+/// Under the queue's lock: claims everybody in it. After the lock is given back: schedule_all.
+goroutine_core* claim_all(wait_queue&) noexcept;
+/// Makes a list of claimed goroutines (by next) runnable, behind those that are already.
+void schedule_all(goroutine_core*) noexcept;
+
 /// A queue whose length can be read without its lock.
 class counted_queue : public wait_queue {
  public:

@@ -207,7 +207,6 @@ std::uint32_t verdict_generation() noexcept;
 spin_lock& join_lock_of(const goroutine_core*) noexcept;
 
 // --- simulation: one worker, virtual time, a seeded schedule
-// -------------------------------------------------------------
 struct simulation {
   std::int64_t now = 0;
   std::vector<goroutine_core*> ready;

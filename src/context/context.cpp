@@ -64,14 +64,6 @@ void interrupt(goroutine_core* g, goroutine_core*& claimed) noexcept {
   claimed = g;
 }
 
-void schedule_all(goroutine_core* g) noexcept {
-  while (g != nullptr) {
-    goroutine_core* next = g->next;
-    schedule_last(g);
-    g = next;
-  }
-}
-
 namespace {
 
 // Under c->lock.
@@ -139,7 +131,6 @@ void end_context(context_core* top, context_error e, std::shared_ptr<const cance
 }
 
 // --- boundaries
-// ---------------------------------------------------------------------------------------------------------------
 
 static context_core* node_of(timer_entry* t) noexcept { return static_cast<context_core::deadline_timer*>(t)->node; }
 
@@ -174,11 +165,9 @@ entered_context::entered_context(goroutine_core* g, std::int64_t when, bool shie
     context_core* node = node_of(t);
     end_context(node, context_error::deadline_exceeded,
                 std::make_shared<cancel_cause>(cancel_cause{"deadline exceeded", node->made_at, nullptr}));
-    node->armed.store(false, std::memory_order_release);
     unhold(node);
   };
   timer_wheel& wheel = this_worker->timers;
-  node_->armed.store(true, std::memory_order_relaxed);
   spin_guard guard(wheel.lock());
   wheel.arm(&node_->timer, when);
 }
@@ -211,7 +200,6 @@ bool entered_context::is_own_end() const noexcept {
 }
 
 // --- locals
-// ---------------------------------------------------------------------------------------------------------------------
 
 void unhold(local_value* v) noexcept {
   while (v != nullptr && v->refs.fetch_sub(1, std::memory_order_acq_rel) == 1) {
@@ -250,7 +238,6 @@ local_scope::~local_scope() {
 }
 
 // --- the user's view
-// --------------------------------------------------------------------------------------------------------------
 
 cancel_cause context::cause() const {
   if (err() == context_error::none) return {};

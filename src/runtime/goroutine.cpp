@@ -119,8 +119,26 @@ void sentinel(goroutine_core* g) noexcept {
 }
 #endif
 
+goroutine_core* claim_all(wait_queue& q) noexcept {
+  goroutine_core* first = nullptr;
+  goroutine_core** last = &first;
+  while (waiter* w = q.claim_first()) {
+    *last = w->who;
+    last = &w->who->next;
+  }
+  *last = nullptr;
+  return first;
+}
+
+void schedule_all(goroutine_core* g) noexcept {
+  while (g != nullptr) {
+    goroutine_core* next = g->next;
+    schedule_last(g);
+    g = next;
+  }
+}
+
 // --- breaches
-// -------------------------------------------------------------------------------------------------------
 
 namespace {
 std::mutex breaches_lock;
@@ -307,7 +325,6 @@ const char* name_of(wait_reason r) noexcept {
 }
 
 // --- foreign awaitables
-// -------------------------------------------------------------------------------------------------
 
 void foreign_end(goroutine_core* g) noexcept {
   runtime& rt = *runtime_at(g->runtime_index);

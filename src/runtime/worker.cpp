@@ -122,7 +122,6 @@ std::size_t runtime::live_goroutines() const noexcept {
 }
 
 // --- making runnable
-// ----------------------------------------------------------------------------------------------------
 
 runtime::~runtime() {
   while (goroutine_chunk* c = global_head) {
@@ -198,7 +197,6 @@ void schedule_last(goroutine_core* g) {
 }
 
 // --- finding
-// --------------------------------------------------------------------------------------------------------------
 
 LEASH_INLINE static goroutine_core* take_next(worker& w) noexcept {
   goroutine_core* g = w.next.load(std::memory_order_relaxed);
@@ -287,7 +285,6 @@ goroutine_core* find_simulated(worker& w) noexcept {
 }
 
 // --- runtimes
-// ---------------------------------------------------------------------------------------------------------------
 
 runtime* runtime_at(std::uint16_t index) noexcept { return runtimes[index].load(std::memory_order_acquire); }
 

@@ -119,13 +119,13 @@ void scope_core::count_down() noexcept {
   {
     spin_guard guard(lock);
     if (--nonempty == 0) {
-      woken = end_waits(joiners);
+      woken = claim_all(joiners);
       tell = emptied;
     }
   }
   // Nobody may touch the scope from here on: a joiner may be destroying it. (Not a root scope: its runtime waits for
   // stop.)
-  wake_list(woken);
+  schedule_all(woken);
   if (tell != nullptr) tell(this);
 }
 
@@ -312,7 +312,6 @@ void remove_joiner(goroutine_core* target, waiter* w) noexcept {
 }
 
 // --- the end of a goroutine
-// -------------------------------------------------------------------------------------------------
 
 namespace {
 
