@@ -140,6 +140,9 @@ struct scope_core : context_core {
   void add_remote() noexcept;
   void drop_remote() noexcept;
   void start_counting() noexcept;  // under the lock
+  /// Keeps a scope that counts from coming to its end until release_open(). False: it has.
+  bool hold_open() noexcept;
+  void release_open() noexcept { count_down(); }
   void failed(std::exception_ptr, std::source_location where) noexcept;
   /// After the join: throws what the members left behind, if anything.
   std::exception_ptr take_errors();

@@ -91,6 +91,7 @@ struct runtime {
   ~runtime();
 
   std::uint16_t index = 0;
+  std::uint64_t serial = 0;  // never used again, as the index is
   std::uint32_t worker_count = 0;
   std::unique_ptr<worker[]> workers;
   runtime_hooks hooks;

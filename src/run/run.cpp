@@ -133,6 +133,7 @@ program::~program() {
   scope_core* core = s_->root->core();
   unlink_context(core);
   unregister_runtime(s_->rt);
+  for (std::uint32_t i = 0; i < s_->rt.worker_count; ++i) s_->rt.workers[i].timers.abandon_all();
   unhold(static_cast<context_core*>(core));
 }
 

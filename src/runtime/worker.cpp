@@ -301,7 +301,9 @@ void visit_runtime(std::uint16_t index, const std::function<void(runtime&)>& f) 
 }
 
 void register_runtime(runtime& rt) {
+  static std::uint64_t serials = 0;
   std::lock_guard guard(runtimes_lock);
+  rt.serial = ++serials;
   for (std::size_t i = 0; i < max_runtimes; ++i)
     if (runtimes[i].load(std::memory_order_relaxed) == nullptr) {
       rt.index = static_cast<std::uint16_t>(i);

@@ -129,6 +129,13 @@ void scope_core::count_down() noexcept {
   if (tell != nullptr) tell(this);
 }
 
+bool scope_core::hold_open() noexcept {
+  spin_guard guard(lock);
+  if (nonempty == 0) return false;
+  ++nonempty;
+  return true;
+}
+
 void scope_core::remove(goroutine_core* g) noexcept {
   goroutine_core* next = nullptr;
   if (limit != 0) {
