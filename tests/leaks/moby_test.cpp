@@ -117,7 +117,7 @@ task<> moby33781(bool fixed) {
 }
 const row moby33781_{"goker", "moby33781", "", sometimes, ends_by_itself(), moby33781};
 
-// A helper locks what its caller has locked.
+// A function locks what its caller has locked.
 struct service_vm {
   mutex mu;
   bool running = false;
