@@ -1,6 +1,7 @@
 // In words: why nobody can complete a wait, or who still can.
 #include <cxxabi.h>
 
+#include <bit>
 #include <cstdlib>
 #include <memory>
 #include <sstream>
@@ -17,7 +18,12 @@ namespace {
 
 std::string site(std::source_location l) { return std::string(l.file_name()) + ":" + std::to_string(l.line()); }
 
-LEASH_READS_FROZEN std::source_location made_at(const object* o) { return frozen::read(o->made_at); }
+/// Where an object was made that may be gone by now: then its slot holds a link of the allocator, or the like of
+/// another object.
+LEASH_READS_FROZEN std::source_location made_at(const object* o) {
+  std::source_location const at = frozen::read(o->made_at);
+  return arena::contains(std::bit_cast<const void*>(at)) ? std::source_location() : at;
+}
 
 std::string type_text(const std::type_info& t) {
   int status = 0;

@@ -99,8 +99,7 @@ class marker {
           if (g_.goroutine_at(i)->park.load(std::memory_order_acquire) != n.word) n.flags |= graph_node::live;
           break;
         case node_kind::buffer:
-          if (graph::pointer<chan_core>(n.at)->stamp.load(std::memory_order_acquire) != n.word)
-            n.flags |= graph_node::live;
+          if (frozen::read(graph::pointer<chan_core>(n.at)->stamp) != n.word) n.flags |= graph_node::live;
           break;
         case node_kind::contents:
           break;  // as frozen as the handles to it
@@ -222,6 +221,10 @@ class marker {
 
 }  // namespace
 
-void mark_all(graph& g) { marker(g).run(); }
+void mark_all(graph& g, bool confined) {
+  marker(g).run();
+  if (confined || !g.any_in_frames) return;
+  for (graph_node& n : g.nodes) n.flags &= static_cast<std::uint8_t>(~graph_node::confined);  // live, then
+}
 
 }  // namespace leash

@@ -58,9 +58,9 @@ std::mutex& pass_lock() noexcept {
   return lock;
 }
 
-leak_pass::leak_pass(const runtime* only) {
+leak_pass::leak_pass(const runtime* only, bool confined) {
   scan_all(known, only);
-  mark_all(known);
+  mark_all(known, confined);
   find_knots(*this);
 }
 
@@ -114,9 +114,9 @@ leak_report make_report(leak_pass&& p) {
   return report;
 }
 
-leak_report find_leaks_of(const runtime* only) {
+leak_report find_leaks_of(const runtime* only, bool confined) {
   std::lock_guard guard(pass_lock());
-  return make_report(leak_pass(only));
+  return make_report(leak_pass(only, confined));
 }
 
 leak_report find_leaks() { return find_leaks_of(this_worker != nullptr ? this_worker->rt : nullptr); }

@@ -26,7 +26,7 @@ std::atomic<std::uint64_t> ids{1};
 
 constexpr std::uint32_t chain_limit = 64;
 constexpr std::uint32_t look_around_every = 61;
-constexpr std::uint32_t old_every = 31;
+constexpr std::int64_t longest_fresh = 5'000'000;  // ns that the oldest new goroutine waits while newer ones run
 
 void push_local(worker& w, goroutine_core* g) noexcept {
   if (!w.queue.push(g)) [[unlikely]] {
@@ -355,6 +355,17 @@ void run_workers(runtime& rt) {
   while (rt.visitors.load(std::memory_order_acquire) != 0) std::this_thread::yield();
 }
 
+/// New goroutines are taken newest first, and after those that were woken: the oldest must get its turn. By time, not by
+/// count: each one that is begun too early keeps all that it starts alive at once.
+static goroutine_core* take_overdue(worker& w, std::int64_t now) noexcept {
+  if (std::int64_t const oldest = w.fresh.oldest(); oldest != w.fresh_oldest || w.fresh.empty()) {
+    w.fresh_oldest = oldest;
+    w.fresh_since = now;
+    return nullptr;
+  }
+  return now - w.fresh_since > longest_fresh ? w.fresh.steal() : nullptr;
+}
+
 goroutine_core* find_work(worker& w) noexcept {
   runtime& rt = *w.rt;
   if (rt.sim != nullptr) return find_simulated(w);
@@ -368,11 +379,8 @@ goroutine_core* find_work(worker& w) noexcept {
     for (std::uint32_t i = 0; i < rt.worker_count; ++i)
       if (rt.workers[i].timers.next_time() <= now) rt.workers[i].timers.expire(now);
     if (rt.hooks.tick != nullptr) rt.hooks.tick(&rt, now);
+    if (goroutine_core* g = take_overdue(w, now)) return g;
     if (goroutine_core* g = take_global(w)) return g;
-  }
-  if (tick % old_every == 0) {
-    // New goroutines are taken newest first, and after those that were woken: the oldest must get its turn.
-    if (goroutine_core* g = w.fresh.steal()) return g;
   }
   if (w.chain < chain_limit) [[likely]] {
     if (goroutine_core* g = take_next(w)) {
