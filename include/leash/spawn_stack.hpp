@@ -60,6 +60,11 @@ class spawn_stack {
   }
   /// A number that changes when the oldest is taken; a hint.
   std::int64_t oldest() const noexcept { return top_.load(std::memory_order_relaxed); }
+  /// A hint.
+  std::size_t size() const noexcept {
+    std::int64_t const n = bottom_.load(std::memory_order_relaxed) - top_.load(std::memory_order_relaxed);
+    return n > 0 ? static_cast<std::size_t>(n) : 0;
+  }
   bool empty() const noexcept {
     return top_.load(std::memory_order_relaxed) >= bottom_.load(std::memory_order_relaxed);
   }

@@ -280,7 +280,15 @@ goroutine_core* steal_work(worker& w) noexcept {
   for (std::uint32_t i = 0; i < n; ++i) {
     worker& victim = rt.workers[(start + i) % n];
     if (&victim == &w) continue;
-    if (goroutine_core* g = victim.fresh.steal()) return g;
+    if (goroutine_core* g = victim.fresh.steal()) {
+      // Half of them at once: one at a time would keep the owner's cache lines on the way between the two.
+      for (std::size_t more = victim.fresh.size() / 2; more > 0; --more) {
+        goroutine_core* next = victim.fresh.steal();
+        if (next == nullptr) break;
+        if (!w.fresh.push(next)) rt.inject(next);
+      }
+      return g;
+    }
     goroutine_core* out[128];
     if (std::uint32_t const taken = victim.queue.steal(out, 128)) {
       for (std::uint32_t k = 1; k < taken; ++k)
