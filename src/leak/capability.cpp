@@ -89,6 +89,15 @@ LEASH_READS_FROZEN std::uint32_t members_of(const scope_core* s) noexcept {
   return n;
 }
 
+LEASH_READS_FROZEN bool left_since(const scope_core* s, std::uint32_t pass) noexcept {
+  std::atomic_thread_fence(std::memory_order_acquire);
+  bool left = frozen::read(s->first.left_in) == pass;
+  scope_shard const* all = frozen::read(s->more);
+  if (arena::contains(all))
+    for (std::size_t i = 0; i < scope_core::shards; ++i) left |= frozen::read(all[i].left_in) == pass;
+  return left;
+}
+
 LEASH_READS_FROZEN bool satisfied(const object* o, std::uint8_t which) noexcept {
   switch (frozen::read(o->type)) {
     case object_type::channel: {

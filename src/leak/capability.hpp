@@ -15,6 +15,8 @@ std::uint32_t total_of(const object*, std::uint8_t which) noexcept;
 
 /// A scope's members, remote handles included; rather too many than too few. The scope may be gone.
 std::uint32_t members_of(const scope_core*) noexcept;
+/// True if a member has left since this pass began. Read after the members.
+bool left_since(const scope_core*, std::uint32_t pass) noexcept;
 
 /// Rule 1: a wait for this class is satisfied already, its waker is on the way.
 bool satisfied(const object*, std::uint8_t which) noexcept;

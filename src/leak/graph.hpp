@@ -105,6 +105,8 @@ struct graph {
   huge_array<graph_wait> waits;
   std::vector<std::uint32_t> owned;  // objects: scopes that a node runs
   std::size_t members = 0;           // goroutines seen at all
+  std::uint32_t pass = 0;            // its number: current_pass
+  std::uint32_t generation = 0;      // of verdicts, when it began
   bool any_placed = false;           // somebody waits for an event or condition
   bool any_in_frames = false;        // that lies in a frame
   slot_index index;

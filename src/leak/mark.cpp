@@ -10,7 +10,8 @@
 //     between.
 //   Rule 3 (borrowing)
 //     A live goroutine keeps the frames of all that started it live: the owners of its scopes, outward, and its lineage.
-//     Members are counted like handles: a scope's total minus its parked members > 0 means a live member.
+//     Members are counted like handles: a scope's total minus its parked members > 0 means a live member. One that left
+//     during the pass counts as live for this pass: what was found in frames it may have moved.
 //   Rule 8 (foreign use)
 //     What lies in a frame is reached by reference only from its owner's family. Verdicts that need this are graded
 //     confined: the mark goes on, in a second round, from all that wait for such objects.
@@ -67,10 +68,15 @@ class marker {
       if (type == object_type::scope) {
         auto* s = static_cast<scope_core*>(what);
         std::uint32_t const remotes = total_of(s, 1);
-        // Members that are not parked, or remote handles that lie outside of frozen frames, are live.
-        if (members_of(s) != o.found[0] + o.found[1] || remotes != o.found[1]) o.live |= graph_object::live_member;
+        // Members that are not parked, or remote handles that lie outside of frozen frames, are live; and so was, for
+        // this pass, a member that has left since it began.
+        if (members_of(s) != o.found[0] + o.found[1] || remotes != o.found[1] || left_since(s, g_.pass))
+          o.live |= graph_object::live_member;
       } else if (type == object_type::lineage) {
-        if (frozen::read(static_cast<lineage*>(what)->members) != o.found[0]) o.live |= graph_object::live_member;
+        auto* l = static_cast<lineage*>(what);
+        bool const seen = frozen::read(l->members) == o.found[0];
+        std::atomic_thread_fence(std::memory_order_acquire);
+        if (!seen || frozen::read(l->left_in) == g_.pass) o.live |= graph_object::live_member;
       } else {
         for (std::uint8_t which = 0; which < 2; ++which) {
           std::uint8_t const bit = static_cast<std::uint8_t>(1 << which);

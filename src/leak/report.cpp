@@ -59,6 +59,12 @@ std::mutex& pass_lock() noexcept {
 }
 
 leak_pass::leak_pass(const runtime* only) {
+  // Verdicts count from here on: whatever is cut short later may wake the judged, and makes a new generation.
+  judged_anything.store(true, std::memory_order_relaxed);
+  known.generation = verdict_generation();
+  known.pass = current_pass.load(std::memory_order_relaxed) + 1;
+  current_pass.store(known.pass, std::memory_order_relaxed);
+  heavy_fence();  // who does not see the new number when it leaves, did all that it did before this
   scan_all(known, only);
   mark_all(known);
   find_knots(*this);
