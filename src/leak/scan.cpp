@@ -129,7 +129,7 @@ class scanner {
     n = graph_node{};
     n.word = s.word;
     n.at = graph::compact_of(g);
-    if (!read_waits(g, n)) n.flags |= graph_node::live;
+    if (!read_waits(g, state_of(s.word) == park_state::held, n)) n.flags |= graph_node::live;
     kept = {frozen::read(g->home).get(), frozen::read(g->kin).get(), frozen::read(g->own_kin).get(),
             static_cast<context_core*>(frozen::read(g->ctx))};
     std::uint32_t steps = 0;
@@ -176,9 +176,10 @@ class scanner {
   // --- waits
 
   /// False: a wait that ends by itself, is bounded in time, or is of a kind that is never judged.
-  LEASH_READS_FROZEN bool read_waits(goroutine_core* g, graph_node& n) {
+  LEASH_READS_FROZEN bool read_waits(goroutine_core* g, bool held, graph_node& n) {
     auto* ctx = static_cast<context_core*>(frozen::read(g->ctx));
     if (!arena::contains(ctx) || frozen::read(ctx->bounded)) return false;
+    if (!held && frozen::read(ctx->ended) != 0) return false;  // rule 1: it is being cancelled
     std::uint32_t const count = frozen::read(g->wait_count);
     if (count > most_cases) return false;
     for (std::uint32_t i = 0; i < count; ++i) {
