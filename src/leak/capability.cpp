@@ -1,5 +1,6 @@
 #include "capability.hpp"
 
+#include <cstring>
 #include <leash/condition.hpp>
 #include <leash/mutex.hpp>
 #include <leash/once.hpp>
@@ -134,6 +135,16 @@ LEASH_READS_FROZEN bool satisfied(const object* o, std::uint8_t which) noexcept 
 LEASH_READS_FROZEN std::uint32_t queued_at(const object* o) noexcept {
   return frozen::read(o->type) == object_type::semaphore ? as<semaphore_core>(o).queue.size()
                                                          : as<shared_mutex_core>(o).queue.size();
+}
+
+LEASH_READS_FROZEN std::source_location site_of(const object* o, object_type type) noexcept {
+  // Twice: of an object that is freed and made again in between the first may be a link of the free list.
+  std::source_location const first = frozen::read(o->made_at);
+  std::atomic_thread_fence(std::memory_order_acquire);
+  bool const same_type = frozen::read(o->type) == type;
+  std::atomic_thread_fence(std::memory_order_acquire);
+  std::source_location const second = frozen::read(o->made_at);
+  return same_type && std::memcmp(&first, &second, sizeof first) == 0 ? second : std::source_location();
 }
 
 const char* type_name(object_type t) noexcept {

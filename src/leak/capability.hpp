@@ -29,6 +29,9 @@ std::uint32_t queued_at(const object*) noexcept;
 /// Memory whose contents count as found once all handles to it are.
 inline bool has_contents(object_type t) noexcept { return t == object_type::block || t == object_type::pool; }
 
+/// Where an object of that type was made. Empty if there is none any more: then its memory may hold anything.
+std::source_location site_of(const object*, object_type) noexcept;
+
 /// In reports: what the object is, and what its capabilities are called.
 const char* type_name(object_type) noexcept;
 const char* capability_name(object_type, std::uint32_t which) noexcept;

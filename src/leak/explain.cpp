@@ -17,8 +17,6 @@ namespace {
 
 std::string site(std::source_location l) { return std::string(l.file_name()) + ":" + std::to_string(l.line()); }
 
-LEASH_READS_FROZEN std::source_location made_at(const object* o) { return frozen::read(o->made_at); }
-
 std::string type_text(const std::type_info& t) {
   int status = 0;
   std::unique_ptr<char, void (*)(void*)> text(abi::__cxa_demangle(t.name(), nullptr, nullptr, &status), std::free);
@@ -33,7 +31,7 @@ std::string name_object(const graph& g, std::uint32_t k) {
     // Its own record was read when all handles to it had been found: only of a dead one is that sure to be right.
     if (o.owner != none && !(g.nodes[o.owner].flags & graph_node::lent))
       s += " (" + type_text(*reinterpret_cast<const std::type_info*>(g.nodes[o.owner].word)) + ")";
-  } else if (std::source_location const at = made_at(g.object_at(k)); at.line() != 0) {
+  } else if (std::source_location const at = site_of(g.object_at(k), o.type); at.line() != 0) {
     s += " made at " + site(at);
   }
   return s;

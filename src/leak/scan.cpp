@@ -234,7 +234,7 @@ class scanner {
   LEASH_READS_FROZEN bool read_placed(placed_object* o, graph_node& n) {
     void const* home = frozen::read(o->home);
     arena::slot const at = arena::slot_at(home);
-    if (at.start == nullptr || breached(frozen::read(o->made_at))) return false;
+    if (at.start == nullptr || breached(site_of(o, frozen::read(o->type)))) return false;
     waits_.push_back({o, 0});  // it may be set already (rule 1)
     g_.any_placed = true;
     switch (at.what) {
