@@ -64,7 +64,7 @@ LEASH_READS_FROZEN std::uint32_t total_of(const object* o, std::uint8_t which) n
     case object_type::scope:
       return which == 1 ? frozen::read(as<scope_core>(o).remotes) : 0;
     case object_type::block:
-      return which == 0 ? frozen::read(as<block_core>(o).owners) : frozen::read(as<block_core>(o).watchers);
+      return totals_of(o).of[which];
     case object_type::pool:
       return which == 0 ? frozen::read(as<pool_core>(o).owners) : 0;
     case object_type::event:
@@ -73,6 +73,13 @@ LEASH_READS_FROZEN std::uint32_t total_of(const object* o, std::uint8_t which) n
     default:
       return UINT32_MAX;  // no such thing any more: live
   }
+}
+
+LEASH_READS_FROZEN capabilities_of totals_of(const object* o) noexcept {
+  if (frozen::read(o->type) != object_type::block) return {{total_of(o, 0), total_of(o, 1)}};
+  // An owner makes watchers and a watcher owners, so they are read as one.
+  std::uint64_t const both = frozen::read(as<block_core>(o).handles);
+  return {{block_core::owners_in(both), block_core::watchers_in(both)}};
 }
 
 LEASH_READS_FROZEN std::uint32_t members_of(const scope_core* s) noexcept {
@@ -121,10 +128,11 @@ LEASH_READS_FROZEN bool satisfied(const object* o, std::uint8_t which) noexcept 
     case object_type::cancel_source:
       return false;
     case object_type::scope:
-    case object_type::block:
-    case object_type::pool:
     case object_type::condition:
       return false;
+    case object_type::block:
+    case object_type::pool:
+      return which == 0 && total_of(o, 0) == 0;  // it is being made or destroyed: somebody reaches it without a handle
     case object_type::event:
       return frozen::read(as<event_core>(o).set);
     default:

@@ -13,6 +13,12 @@ std::uint8_t class_of_capability(object_type, capability) noexcept;
 /// How many capabilities of a class there are. Read after all scans (rule 2).
 std::uint32_t total_of(const object*, std::uint8_t which) noexcept;
 
+/// Both, at one instant.
+struct capabilities_of {
+  std::uint32_t of[2];
+};
+capabilities_of totals_of(const object*) noexcept;
+
 /// A scope's members, remote handles included; rather too many than too few. The scope may be gone.
 std::uint32_t members_of(const scope_core*) noexcept;
 /// True if a member has left since this pass began. Read after the members.

@@ -404,7 +404,11 @@ class scanner {
         graph_object& o = g_.objects[k];
         if (o.owner != none) continue;
         object* what = g_.object_at(k);
-        if (total_of(what, 0) != o.found[0] || total_of(what, 1) != o.found[1]) continue;  // not all, or not yet
+        capabilities_of const total = totals_of(what);
+        if (total.of[0] != o.found[0] || total.of[1] != o.found[1]) continue;  // not all, or not yet
+        if (total.of[0] == 0) continue;                                        // it is being destroyed
+        // Acquire: what those did to the contents who have given up their handles since.
+        std::atomic_thread_fence(std::memory_order_acquire);
         add_contents(k, o.type == object_type::block ? 0 : 1);
       } else if (channels_met_ && looked < g_.objects.size()) {
         std::uint32_t const k = looked++;
@@ -421,7 +425,7 @@ class scanner {
     const std::type_info* type = nullptr;
     if (shape == 0) {
       auto* b = static_cast<block_core*>(what);
-      type = frozen::read(b->type);
+      type = frozen::read(b->value_type);
       arena::slot const at = arena::slot_at(b);
       std::size_t const bytes = std::min<std::size_t>(frozen::read(b->bytes), at.bytes);
       if (bytes > sizeof(block_core)) scan_words(at.start + sizeof(block_core), bytes - sizeof(block_core));
