@@ -217,7 +217,8 @@ live_reason why_live(const graph& g, std::uint32_t node) {
       return;
     }
     std::uint8_t const bit = static_cast<std::uint8_t>(1 << (w.which & 1));
-    if (!(o.live & bit)) return;
+    auto const satisfied_bit = static_cast<std::uint8_t>(graph_object::satisfied_0 << (w.which & 1));
+    if (!(o.live & (bit | satisfied_bit))) return;
     std::string const what = name_object(g, w.object);
     const char* const noun = capability_name(o.type, w.which);
     std::uint32_t const total = total_of(g.object_at(w.object), static_cast<std::uint8_t>(w.which));
@@ -231,7 +232,7 @@ live_reason why_live(const graph& g, std::uint32_t node) {
                  "keep it in a frame, or in leash::shared, tracked_vector or tracked_box");
       return;
     }
-    if (o.live & graph_object::satisfied) {
+    if (o.live & satisfied_bit) {
       better(0, "the " + what + " lets it go on; it is being woken");
       return;
     }

@@ -78,14 +78,16 @@ class marker {
         std::atomic_thread_fence(std::memory_order_acquire);
         if (!seen || frozen::read(l->left_in) == g_.pass) o.live |= graph_object::live_member;
       } else {
+        capabilities_of const total = totals_of(what);
         for (std::uint8_t which = 0; which < 2; ++which) {
-          std::uint8_t const bit = static_cast<std::uint8_t>(1 << which);
-          if (total_of(what, which) != o.found[which]) o.live |= bit | graph_object::external;
-          if (satisfied(what, which)) o.live |= bit | graph_object::satisfied;
+          if (total.of[which] != o.found[which])
+            o.live |= static_cast<std::uint8_t>(graph_object::class_0 << which) | graph_object::external;
+          if (satisfied(what, which)) o.live |= static_cast<std::uint8_t>(graph_object::satisfied_0 << which);
         }
+        // The last receiver is gone or going: what is buffered is being destroyed.
+        if (type == object_type::channel && total.of[1] == 0) o.live |= graph_object::class_1;
         // One that stands in line but was not seen waiting runs, and is leaving the line.
-        if (in_line(type) && queued_at(what) != waiting_at(o))
-          o.live |= graph_object::class_0 | graph_object::satisfied;
+        if (in_line(type) && queued_at(what) != waiting_at(o)) o.live |= graph_object::satisfied_0;
       }
     }
   }
@@ -123,11 +125,14 @@ class marker {
     work_.push_back(i);
   }
 
+  void waiters_live(std::uint32_t k, std::uint32_t which) {
+    for (std::uint32_t w = g_.objects[k].waiters; w != 0; w = g_.waits[w - 1].next)
+      if (g_.waits[w - 1].which == which) now_live(g_.waits[w - 1].node);
+  }
   /// Capabilities of a class may be used.
   void class_live(std::uint32_t k, std::uint32_t which) {
     graph_object const& o = g_.objects[k];
-    for (std::uint32_t w = o.waiters; w != 0; w = g_.waits[w - 1].next)
-      if (g_.waits[w - 1].which == which) now_live(g_.waits[w - 1].node);
+    waiters_live(k, which);
     if (o.owner == none) return;
     // Who has a handle reaches a block's contents; who has a receiver, what is buffered.
     if (has_contents(o.type) || (o.type == object_type::channel && which == 1)) later_.push_back(o.owner);
@@ -193,6 +198,8 @@ class marker {
         default:
           if (o.live & graph_object::class_0) class_live(k, 0);
           if (o.live & graph_object::class_1) class_live(k, 1);
+          if (o.live & graph_object::satisfied_0) waiters_live(k, 0);
+          if (o.live & graph_object::satisfied_1) waiters_live(k, 1);
       }
     }
   }

@@ -448,6 +448,7 @@ class scanner {
     if (frozen::read(c->first) == nullptr) return;
     handles_.clear();
     std::uint32_t const stamp = c->stamp.load(std::memory_order_acquire);
+    if (stamp % 2 != 0) return;  // it changes
     std::uint32_t left = most_values;
     for (chan_node* n = frozen::read(c->first); n != nullptr; n = frozen::read(n->next)) {
       arena::slot const at = arena::slot_at(n);
