@@ -431,7 +431,7 @@ class scanner {
       if (bytes > sizeof(block_core)) scan_words(at.start + sizeof(block_core), bytes - sizeof(block_core));
     } else {
       auto* p = static_cast<pool_core*>(what);
-      type = frozen::read(p->type);
+      type = frozen::read(p->value_type);
       std::uint32_t left = frozen::read(p->count);
       for (tracked_chunk* c = frozen::read(p->chunks); c != nullptr && is_slot(c); c = frozen::read(c->next)) {
         if (left-- == 0) return;  // it changes
