@@ -55,7 +55,8 @@ struct chan_core : object {
   wait_queue receiving, sending;
   chan_node* first = nullptr;
   chan_node* last = nullptr;
-  std::atomic<std::uint32_t> stamp{0};  // counts changes of the list: the leak marker reads it without the lock
+  // Of the list, which the leak marker reads without the lock: odd while it is changed, then the next even number.
+  std::atomic<std::uint32_t> stamp{0};
 
   chan_core(std::size_t n, std::source_location where) noexcept : object(object_type::channel, where), capacity(n) {}
   /// No value will come any more. Acquire: what the last sender did before it went.
@@ -123,23 +124,27 @@ struct chan : chan_core {
     if (++head == capacity) head = 0;
     buffered.store(buffered.load(std::memory_order_relaxed) - 1, std::memory_order_relaxed);
   }
-  void list_changes() noexcept {
-    // Release: whoever sees what comes of the change sees that there was one.
-    stamp.store(stamp.load(std::memory_order_relaxed) + 1, std::memory_order_release);
+  /// Under the lock, around each change of the list.
+  void begin_change() noexcept {
+    stamp.store(stamp.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+    std::atomic_thread_fence(std::memory_order_release);  // who sees some of the change sees this stamp, or a later one
   }
+  void end_change() noexcept { stamp.store(stamp.load(std::memory_order_relaxed) + 1, std::memory_order_release); }
   void list_push(node* n) noexcept {
-    list_changes();
+    begin_change();
     n->next = nullptr;
     (last != nullptr ? last->next : first) = n;
     last = n;
+    end_change();
     buffered.store(buffered.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
   }
   node* list_pop() noexcept {
     auto* n = static_cast<node*>(first);
     if (n == nullptr) return nullptr;
-    list_changes();
+    begin_change();
     first = n->next;
     if (first == nullptr) last = nullptr;
+    end_change();
     buffered.store(buffered.load(std::memory_order_relaxed) - 1, std::memory_order_relaxed);
     return n;
   }
@@ -205,9 +210,10 @@ struct chan : chan_core {
       {
         spin_guard guard(lock);
         failed = claim_all(sending);
-        list_changes();
+        begin_change();
         rest = first;
         first = last = nullptr;
+        end_change();
         buffered.store(0, std::memory_order_relaxed);
       }
       schedule_all(failed);

@@ -47,8 +47,6 @@ struct object {
 /// on it, so the proof asks where that object lies.
 struct placed_object : object {
   const void* home;  // the user's object
-  // The generation of verdicts in which nobody could reach it any more; 0: no verdict rests on that.
-  std::atomic<std::uint32_t> unreachable_in{0};
   placed_object(object_type t, const void* at, std::source_location where) noexcept : object(t, where), home(at) {}
 };
 

@@ -73,12 +73,17 @@ class scope_errors : public std::runtime_error {
 class remote_scope;
 class scope;
 
+/// Which pass of the leak marker runs, or ran last. Members note it when they leave, after all they did: one that used
+/// what it borrowed during a pass and ended is gone from the counts, but not from there.
+extern std::atomic<std::uint32_t> current_pass;
+
 struct scope_shard {
   spin_lock lock;
   bool counting = false;
   // Written under the lock; members = started - ended. Counting up only, so that a reader without locks who reads ended
   // first can only count too many.
   std::atomic<std::uint32_t> started{0}, ended{0};
+  std::atomic<std::uint32_t> left_in{0};  // the pass of the leak marker in which a member left last
   goroutine_core* head = nullptr;
   std::uint32_t members() const noexcept {
     return started.load(std::memory_order_relaxed) - ended.load(std::memory_order_relaxed);
@@ -89,10 +94,11 @@ struct scope_shard {
     return first;
   }
   bool leave() noexcept {  // true: the last
+    left_in.store(current_pass.load(std::memory_order_relaxed), std::memory_order_relaxed);
     ended.store(ended.load(std::memory_order_relaxed) + 1, std::memory_order_release);
     return members() == 0;
   }
-  std::byte padding[40]{};  // a cache line each
+  std::byte padding[32]{};  // a cache line each
 };
 static_assert(sizeof(scope_shard) == 64);
 
@@ -100,6 +106,7 @@ static_assert(sizeof(scope_shard) == 64);
 /// is live its frames count as live. Counted: the goroutines, and the lineages of those of them that have ended.
 struct lineage : object {
   std::atomic<std::uint32_t> members{1};  // and the starter, while it runs
+  std::atomic<std::uint32_t> left_in{0};  // as in a scope_shard
   lineage* up = nullptr;
   goroutine_core* starter;
   std::uint64_t starter_id;

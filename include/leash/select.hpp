@@ -60,21 +60,41 @@ class case_tuple {
   std::tuple<typename Ops::wait_type...> waits_;
 };
 
+/// Raw memory for n objects. In the arena: the leak marker reads the waits of parked goroutines.
+template <class T>
+class arena_array {
+ public:
+  explicit arena_array(std::size_t n)
+      : bytes_(n * sizeof(T) + (alignof(T) > 16 ? alignof(T) : 0)),
+        memory_(arena::allocate(arena::kind::frame, bytes_)) {
+    auto const at = reinterpret_cast<std::uintptr_t>(memory_);
+    data_ = reinterpret_cast<T*>((at + alignof(T) - 1) / alignof(T) * alignof(T));
+  }
+  arena_array(arena_array&&) = delete;
+  ~arena_array() { arena::deallocate(arena::kind::frame, memory_, bytes_); }
+  T* data() const noexcept { return data_; }
+
+ private:
+  std::size_t bytes_;
+  void* memory_;
+  T* data_;
+};
+
 /// The cases of a select over a span of receivers.
 template <class T>
 class case_array {
  public:
-  explicit case_array(std::span<receiver<T>> ends)
-      : size_(ends.size()), waits_(new std::optional<recv_wait<T>>[ends.size()]) {
+  explicit case_array(std::span<receiver<T>> ends) : size_(checked(ends.size())), waits_(size_) {
     for (std::size_t i = 0; i < size_; ++i) {
       recv_operation<T> op = ends[i].recv();
-      waits_[i].emplace(op);
+      ::new (static_cast<void*>(waits_.data() + i)) recv_wait<T>(op);
     }
   }
+  ~case_array() { std::destroy_n(waits_.data(), size_); }
   std::size_t size() const noexcept { return size_; }
   template <class F>
   decltype(auto) with(std::size_t i, F&& f) {
-    return f(*waits_[i]);
+    return f(waits_.data()[i]);
   }
 
  private:
@@ -83,30 +103,27 @@ class case_array {
     return n;
   }
   std::size_t size_;
-  std::unique_ptr<std::optional<recv_wait<T>>[]> waits_;
+  arena_array<recv_wait<T>> waits_;
 };
 
-/// Small arrays without allocation.
+/// A small T for each case: in place if their number is known.
 template <class T, class Cases>
 class per_case {
  public:
-  explicit per_case(std::size_t n) {
-    if constexpr (!requires { Cases::count; })
-      data_ = std::make_unique<T[]>(n);
-    else
-      (void)n;
-  }
-  T& operator[](std::size_t i) noexcept { return data_[i]; }
-  T* begin() noexcept { return &data_[0]; }
+  explicit per_case(std::size_t n) : data_(make(n)) {}
+  T& operator[](std::size_t i) noexcept { return data_.data()[i]; }
+  T* begin() noexcept { return data_.data(); }
 
  private:
-  static constexpr auto storage() {
-    if constexpr (requires { Cases::count; })
-      return std::type_identity<std::array<T, Cases::count == 0 ? 1 : Cases::count>>{};
-    else
-      return std::type_identity<std::unique_ptr<T[]>>{};
+  static_assert(std::is_trivial_v<T>);
+  static auto make(std::size_t n) {
+    if constexpr (requires { Cases::count; }) {
+      return std::array<T, Cases::count == 0 ? 1 : Cases::count>{};
+    } else {
+      return arena_array<T>(n);
+    }
   }
-  typename decltype(storage())::type data_{};
+  decltype(make(0)) data_;
 };
 
 /// The wait over all cases; what it gives is up to the operation built on it.

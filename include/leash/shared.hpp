@@ -5,9 +5,11 @@
 // can reach the value: what the value holds (ends, guards, other shared handles) then counts as found too.
 //
 // Invariants
-//  B1. The value lives while owners != 0; the block while owners or watchers are left.
+//  B1. The value lives while there are owners; the block while owners or watchers are left.
 //  B2. Whoever can make an owner again is counted: a weak handle is a capability of the block (rule 6 of the proof).
 //  B3. The value is made before owners is raised from 0 to 1, and destroyed after it has fallen to 0.
+//  B4. Owners and watchers are one word: of a value that passes from weak to shared handles and back no reader can see
+//  neither.
 // Thread safety: as std::shared_ptr: different handles to one value may be used by any threads at once.
 #pragma once
 #include <compare>
@@ -27,31 +29,43 @@ namespace leash {
 
 /// In front of a tracked value. The rest of its slot is the value's.
 struct block_core : object {
-  std::atomic<std::uint32_t> owners{0};    // shared handles, tracked_box, tracked_function
-  std::atomic<std::uint32_t> watchers{0};  // weak handles
-  std::atomic<std::uint32_t> sides{1};     // all owners are one, each watcher is one: frees the block
-  std::uint32_t bytes;                     // of the whole block
-  const std::type_info* type;              // of the value
+  std::atomic<std::uint64_t> handles{0};  // one for each owner (shared, box, function), 2^32 for each watcher (weak)
+  std::atomic<std::uint32_t> sides{1};    // all owners are one, each watcher is one: frees the block
+  std::uint32_t bytes;                    // of the whole block
+  const std::type_info* value_type;
   void (*destroy)(block_core*) noexcept = nullptr;
 
-  block_core(std::uint32_t n, const std::type_info& t) noexcept : object(object_type::block), bytes(n), type(&t) {}
+  block_core(std::uint32_t n, const std::type_info& t) noexcept
+      : object(object_type::block), bytes(n), value_type(&t) {}
 
+  static constexpr std::uint64_t watcher = std::uint64_t{1} << 32;
+  static constexpr std::uint32_t owners_in(std::uint64_t word) noexcept { return static_cast<std::uint32_t>(word); }
+  static constexpr std::uint32_t watchers_in(std::uint64_t word) noexcept {
+    return static_cast<std::uint32_t>(word >> 32);
+  }
+  std::uint32_t owners() const noexcept { return owners_in(handles.load(std::memory_order_relaxed)); }
+
+  void add_owner() noexcept { handles.fetch_add(1, std::memory_order_relaxed); }
   void drop_owner() noexcept {
     // Release: what this owner did. Acquire, in the last one: what all did, for the destructor.
-    if (owners.fetch_sub(1, std::memory_order_acq_rel) == 1) {
+    if (owners_in(handles.fetch_sub(1, std::memory_order_acq_rel)) == 1) {
       destroy(this);
       drop_side();
     }
   }
+  void add_watcher() noexcept {
+    sides.fetch_add(1, std::memory_order_relaxed);
+    handles.fetch_add(watcher, std::memory_order_relaxed);
+  }
   void drop_watcher() noexcept {
-    watchers.fetch_sub(1, std::memory_order_relaxed);
+    handles.fetch_sub(watcher, std::memory_order_release);
     drop_side();
   }
   /// One more owner, unless none is left.
   bool revive() noexcept {
-    std::uint32_t n = owners.load(std::memory_order_relaxed);
-    while (n != 0)
-      if (owners.compare_exchange_weak(n, n + 1, std::memory_order_acquire, std::memory_order_relaxed)) return true;
+    std::uint64_t n = handles.load(std::memory_order_relaxed);
+    while (owners_in(n) != 0)
+      if (handles.compare_exchange_weak(n, n + 1, std::memory_order_acquire, std::memory_order_relaxed)) return true;
     return false;
   }
   void drop_side() noexcept;
@@ -78,7 +92,7 @@ std::pair<block_core*, T*> make_block(A&&... args) {
   };
   try {
     T* value = ::new (static_cast<void*>(place(b))) T(std::forward<A>(args)...);
-    b->owners.store(1, std::memory_order_release);
+    b->handles.store(1, std::memory_order_release);
     return {b, value};
   } catch (...) {
     b->drop_side();
@@ -100,28 +114,34 @@ class shared : handle {
   using element_type = T;
   shared() noexcept {}
   shared(std::nullptr_t) noexcept {}
-  shared(const shared& o) noexcept { copy(o); }
-  shared(shared&& o) noexcept { take(o); }
+  shared(const shared& o) noexcept { copy(o, o.value_); }
+  shared(shared&& o) noexcept { take(o, o.value_); }
   template <class U>
     requires std::convertible_to<U*, T*>
   shared(const shared<U>& o) noexcept {
-    copy(o);
+    copy(o, o.value_);
   }
   template <class U>
     requires std::convertible_to<U*, T*>
   shared(shared<U>&& o) noexcept {
-    take(o);
+    take(o, o.value_);
+  }
+  /// Errors: std::bad_weak_ptr if the value is gone.
+  template <class U>
+    requires std::convertible_to<U*, T*>
+  explicit shared(const weak<U>& o) {
+    shared<U> locked = o.lock();
+    if (locked.use_count() == 0) throw std::bad_weak_ptr();
+    take(locked, locked.value_);
   }
   /// Aliasing: owns what `o` owns and points at `part`, which belongs to it.
   template <class U>
   shared(const shared<U>& o, T* part) noexcept {
-    copy(o);
-    value_ = part;
+    copy(o, part);
   }
   template <class U>
   shared(shared<U>&& o, T* part) noexcept {
-    take(o);
-    value_ = part;
+    take(o, part);
   }
   shared& operator=(const shared& o) noexcept {
     shared(o).swap(*this);
@@ -144,12 +164,10 @@ class shared : handle {
   }
   void swap(shared& o) noexcept {
     shared mine(std::move(o));
-    o.take(*this);
-    take(mine);
+    o.take(*this, value_);
+    take(mine, mine.value_);
   }
-  std::size_t use_count() const noexcept {
-    return core() != nullptr ? core()->owners.load(std::memory_order_relaxed) : 0;
-  }
+  std::size_t use_count() const noexcept { return core() != nullptr ? core()->owners() : 0; }
   template <class U>
   bool operator==(const shared<U>& o) const noexcept {
     return value_ == o.get();
@@ -170,16 +188,16 @@ class shared : handle {
   friend class weak;
   block_core* core() const noexcept { return static_cast<block_core*>(handle::get()); }
   template <class U>
-  void copy(const shared<U>& o) noexcept {
+  void copy(const shared<U>& o, T* v) noexcept {
     if (block_core* b = o.core()) {
-      b->owners.fetch_add(1, std::memory_order_relaxed);
+      b->add_owner();
       certify(b, capability::owner);
     }
-    value_ = o.value_;
+    value_ = v;
   }
   template <class U>
-  void take(shared<U>& o) noexcept {
-    T* v = std::exchange(o.value_, nullptr);
+  void take(shared<U>& o, T* v) noexcept {
+    o.value_ = nullptr;
     if (object* b = o.release(capability::owner)) certify(b, capability::owner);
     value_ = v;
   }
@@ -192,7 +210,17 @@ class weak : handle {
  public:
   weak() noexcept {}
   weak(const weak& o) noexcept { watch(o.core(), o.value_); }
-  weak(weak&& o) noexcept { take(o); }
+  weak(weak&& o) noexcept { take(o, o.value_); }
+  template <class U>
+    requires std::convertible_to<U*, T*>
+  weak(const weak<U>& o) noexcept {
+    watch(o.core(), o.value_);
+  }
+  template <class U>
+    requires std::convertible_to<U*, T*>
+  weak(weak<U>&& o) noexcept {
+    take(o, o.value_);
+  }
   template <class U>
     requires std::convertible_to<U*, T*>
   weak(const shared<U>& o) noexcept {
@@ -213,28 +241,31 @@ class weak : handle {
     block_core* b = core();
     return b != nullptr && b->revive() ? shared<T>(b, value_) : shared<T>();
   }
-  bool expired() const noexcept { return core() == nullptr || core()->owners.load(std::memory_order_relaxed) == 0; }
+  std::size_t use_count() const noexcept { return core() != nullptr ? core()->owners() : 0; }
+  bool expired() const noexcept { return use_count() == 0; }
   void reset() noexcept {
     value_ = nullptr;
     if (object* b = release(capability::watcher)) static_cast<block_core*>(b)->drop_watcher();
   }
   void swap(weak& o) noexcept {
     weak mine(std::move(o));
-    o.take(*this);
-    take(mine);
+    o.take(*this, value_);
+    take(mine, mine.value_);
   }
 
  private:
+  template <class U>
+  friend class weak;
   block_core* core() const noexcept { return static_cast<block_core*>(handle::get()); }
   void watch(block_core* b, T* v) noexcept {
     if (b == nullptr) return;
-    b->watchers.fetch_add(1, std::memory_order_relaxed);
-    b->sides.fetch_add(1, std::memory_order_relaxed);
+    b->add_watcher();
     certify(b, capability::watcher);
     value_ = v;
   }
-  void take(weak& o) noexcept {
-    T* v = std::exchange(o.value_, nullptr);
+  template <class U>
+  void take(weak<U>& o, T* v) noexcept {
+    o.value_ = nullptr;
     if (object* b = o.release(capability::watcher)) certify(b, capability::watcher);
     value_ = v;
   }

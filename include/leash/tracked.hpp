@@ -7,7 +7,8 @@
 //
 // Invariants
 //  P1. A pool lives while handles to it or chunks are left; a chunk is in its pool's list from allocate to deallocate.
-//  P2. Allocators are equal if they are handles to one pool (or have none): so nodes never move between pools.
+//  P2. An allocator has one pool from its construction on, and is equal to those of the same pool: whoever owns memory of
+//  a pool has a handle to it. A move copies: std::deque of libstdc++ leaves memory of the pool in what it was moved from.
 #pragma once
 #include <cstddef>
 #include <functional>
@@ -37,8 +38,8 @@ struct pool_core : object {
   spin_lock lock;
   tracked_chunk* chunks = nullptr;
   std::atomic<std::uint32_t> count{0};
-  const std::type_info* type;  // of what its first container holds
-  explicit pool_core(const std::type_info& t) noexcept : object(object_type::pool), type(&t) {}
+  const std::type_info* value_type;  // of what its first container holds
+  explicit pool_core(const std::type_info& t) noexcept : object(object_type::pool), value_type(&t) {}
 
   void* allocate(std::size_t bytes);
   static void deallocate(void*) noexcept;
@@ -60,34 +61,26 @@ class tracked_allocator : handle {
   using propagate_on_container_swap = std::true_type;
   using is_always_equal = std::false_type;
 
-  tracked_allocator() noexcept {}
+  /// With a pool of its own. Errors: std::bad_alloc.
+  tracked_allocator() : handle(new pool_core(typeid(T)), capability::owner) {}
   tracked_allocator(const tracked_allocator& o) noexcept { copy(o); }
-  tracked_allocator(tracked_allocator&& o) noexcept { take(o); }
   template <class U>
   tracked_allocator(const tracked_allocator<U>& o) noexcept {
     copy(o);
   }
   tracked_allocator& operator=(const tracked_allocator& o) noexcept {
-    if (this != &o) {
+    if (core() != o.core()) {
       drop();
       copy(o);
     }
     return *this;
   }
-  tracked_allocator& operator=(tracked_allocator&& o) noexcept {
-    if (this != &o) {
-      drop();
-      take(o);
-    }
-    return *this;
-  }
   ~tracked_allocator() { drop(); }
-  tracked_allocator select_on_container_copy_construction() const noexcept { return {}; }
+  tracked_allocator select_on_container_copy_construction() const { return {}; }
 
   T* allocate(std::size_t n) {
     static_assert(alignof(T) <= 16, "tracked memory is aligned to 16 bytes");
     if (n > (std::size_t{1} << 40) / sizeof(T)) throw std::bad_array_new_length();
-    if (get() == nullptr) certify(new pool_core(typeid(T)), capability::owner);
     return static_cast<T*>(core()->allocate(n * sizeof(T)));
   }
   void deallocate(T* p, std::size_t) noexcept { pool_core::deallocate(p); }
@@ -102,13 +95,8 @@ class tracked_allocator : handle {
   friend class tracked_allocator;
   template <class U>
   void copy(const tracked_allocator<U>& o) noexcept {
-    if (pool_core* p = o.core()) {
-      p->owners.fetch_add(1, std::memory_order_relaxed);
-      certify(p, capability::owner);
-    }
-  }
-  void take(tracked_allocator& o) noexcept {
-    if (object* p = o.release(capability::owner)) certify(p, capability::owner);
+    o.core()->owners.fetch_add(1, std::memory_order_relaxed);
+    certify(o.core(), capability::owner);
   }
   void drop() noexcept {
     if (object* p = release(capability::owner)) static_cast<pool_core*>(p)->drop_owner();
@@ -169,6 +157,9 @@ class tracked_function<R(A...)> : handle {
              std::is_invocable_r_v<R, std::decay_t<F>&, A...>)
   tracked_function(F&& f) {
     using held = std::decay_t<F>;
+    if constexpr (std::is_pointer_v<held> || std::is_member_pointer_v<held>) {
+      if (f == nullptr) return;
+    }
     auto [b, v] = make_block<held>(std::forward<F>(f));
     certify(b, capability::owner);
     value_ = v;

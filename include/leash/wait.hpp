@@ -70,11 +70,15 @@ const char* name_of(wait_reason) noexcept;
 
 /// Somebody uses an event or condition. If a verdict rests on nobody reaching it any more, that is a breach of the
 /// premise: said once on the standard error, and no verdict rests on objects made at that place again (rule 8).
-LEASH_COLD void breach(placed_object*) noexcept;
-LEASH_INLINE void reached(placed_object* o) noexcept {
-  if (o->unreachable_in.load(std::memory_order_relaxed) != 0) [[unlikely]]
+LEASH_COLD void breach(const placed_object*) noexcept;
+extern std::atomic<bool> any_unreachable;
+LEASH_INLINE void reached(const placed_object* o) noexcept {
+  if (any_unreachable.load(std::memory_order_relaxed)) [[unlikely]]
     breach(o);
 }
+/// By all that a pass of this generation of verdicts could see, nobody reaches the object any more. It may be gone by
+/// now: the note is kept beside it.
+void note_unreachable(const placed_object*, std::uint32_t generation);
 /// True if an object made there was reached though it could not be.
 bool breached(std::source_location) noexcept;
 

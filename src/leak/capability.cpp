@@ -1,5 +1,6 @@
 #include "capability.hpp"
 
+#include <cstring>
 #include <leash/condition.hpp>
 #include <leash/mutex.hpp>
 #include <leash/once.hpp>
@@ -63,7 +64,7 @@ LEASH_READS_FROZEN std::uint32_t total_of(const object* o, std::uint8_t which) n
     case object_type::scope:
       return which == 1 ? frozen::read(as<scope_core>(o).remotes) : 0;
     case object_type::block:
-      return which == 0 ? frozen::read(as<block_core>(o).owners) : frozen::read(as<block_core>(o).watchers);
+      return totals_of(o).of[which];
     case object_type::pool:
       return which == 0 ? frozen::read(as<pool_core>(o).owners) : 0;
     case object_type::event:
@@ -72,6 +73,13 @@ LEASH_READS_FROZEN std::uint32_t total_of(const object* o, std::uint8_t which) n
     default:
       return UINT32_MAX;  // no such thing any more: live
   }
+}
+
+LEASH_READS_FROZEN capabilities_of totals_of(const object* o) noexcept {
+  if (frozen::read(o->type) != object_type::block) return {{total_of(o, 0), total_of(o, 1)}};
+  // An owner makes watchers and a watcher owners, so they are read as one.
+  std::uint64_t const both = frozen::read(as<block_core>(o).handles);
+  return {{block_core::owners_in(both), block_core::watchers_in(both)}};
 }
 
 LEASH_READS_FROZEN std::uint32_t members_of(const scope_core* s) noexcept {
@@ -87,6 +95,15 @@ LEASH_READS_FROZEN std::uint32_t members_of(const scope_core* s) noexcept {
   if (arena::contains(all))
     for (std::size_t i = 0; i < scope_core::shards; ++i) n += frozen::read(all[i].started);
   return n;
+}
+
+LEASH_READS_FROZEN bool left_since(const scope_core* s, std::uint32_t pass) noexcept {
+  std::atomic_thread_fence(std::memory_order_acquire);
+  bool left = frozen::read(s->first.left_in) == pass;
+  scope_shard const* all = frozen::read(s->more);
+  if (arena::contains(all))
+    for (std::size_t i = 0; i < scope_core::shards; ++i) left |= frozen::read(all[i].left_in) == pass;
+  return left;
 }
 
 LEASH_READS_FROZEN bool satisfied(const object* o, std::uint8_t which) noexcept {
@@ -111,10 +128,11 @@ LEASH_READS_FROZEN bool satisfied(const object* o, std::uint8_t which) noexcept 
     case object_type::cancel_source:
       return false;
     case object_type::scope:
-    case object_type::block:
-    case object_type::pool:
     case object_type::condition:
       return false;
+    case object_type::block:
+    case object_type::pool:
+      return which == 0 && total_of(o, 0) == 0;  // it is being made or destroyed: somebody reaches it without a handle
     case object_type::event:
       return frozen::read(as<event_core>(o).set);
     default:
@@ -125,6 +143,16 @@ LEASH_READS_FROZEN bool satisfied(const object* o, std::uint8_t which) noexcept 
 LEASH_READS_FROZEN std::uint32_t queued_at(const object* o) noexcept {
   return frozen::read(o->type) == object_type::semaphore ? as<semaphore_core>(o).queue.size()
                                                          : as<shared_mutex_core>(o).queue.size();
+}
+
+LEASH_READS_FROZEN std::source_location site_of(const object* o, object_type type) noexcept {
+  // Twice: of an object that is freed and made again in between the first may be a link of the free list.
+  std::source_location const first = frozen::read(o->made_at);
+  std::atomic_thread_fence(std::memory_order_acquire);
+  bool const same_type = frozen::read(o->type) == type;
+  std::atomic_thread_fence(std::memory_order_acquire);
+  std::source_location const second = frozen::read(o->made_at);
+  return same_type && std::memcmp(&first, &second, sizeof first) == 0 ? second : std::source_location();
 }
 
 const char* type_name(object_type t) noexcept {

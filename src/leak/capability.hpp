@@ -13,8 +13,16 @@ std::uint8_t class_of_capability(object_type, capability) noexcept;
 /// How many capabilities of a class there are. Read after all scans (rule 2).
 std::uint32_t total_of(const object*, std::uint8_t which) noexcept;
 
+/// Both, at one instant.
+struct capabilities_of {
+  std::uint32_t of[2];
+};
+capabilities_of totals_of(const object*) noexcept;
+
 /// A scope's members, remote handles included; rather too many than too few. The scope may be gone.
 std::uint32_t members_of(const scope_core*) noexcept;
+/// True if a member has left since this pass began. Read after the members.
+bool left_since(const scope_core*, std::uint32_t pass) noexcept;
 
 /// Rule 1: a wait for this class is satisfied already, its waker is on the way.
 bool satisfied(const object*, std::uint8_t which) noexcept;
@@ -26,6 +34,9 @@ std::uint32_t queued_at(const object*) noexcept;
 
 /// Memory whose contents count as found once all handles to it are.
 inline bool has_contents(object_type t) noexcept { return t == object_type::block || t == object_type::pool; }
+
+/// Where an object of that type was made. Empty if there is none any more: then its memory may hold anything.
+std::source_location site_of(const object*, object_type) noexcept;
 
 /// In reports: what the object is, and what its capabilities are called.
 const char* type_name(object_type) noexcept;

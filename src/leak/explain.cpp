@@ -18,13 +18,6 @@ namespace {
 
 std::string site(std::source_location l) { return std::string(l.file_name()) + ":" + std::to_string(l.line()); }
 
-/// Where an object was made that may be gone by now: then its slot holds a link of the allocator, or the like of
-/// another object.
-LEASH_READS_FROZEN std::source_location made_at(const object* o) {
-  std::source_location const at = frozen::read(o->made_at);
-  return arena::contains(std::bit_cast<const void*>(at)) ? std::source_location() : at;
-}
-
 std::string type_text(const std::type_info& t) {
   int status = 0;
   std::unique_ptr<char, void (*)(void*)> text(abi::__cxa_demangle(t.name(), nullptr, nullptr, &status), std::free);
@@ -39,7 +32,7 @@ std::string name_object(const graph& g, std::uint32_t k) {
     // Its own record was read when all handles to it had been found: only of a dead one is that sure to be right.
     if (o.owner != none && !(g.nodes[o.owner].flags & graph_node::lent))
       s += " (" + type_text(*reinterpret_cast<const std::type_info*>(g.nodes[o.owner].word)) + ")";
-  } else if (std::source_location const at = made_at(g.object_at(k)); at.line() != 0) {
+  } else if (std::source_location const at = site_of(g.object_at(k), o.type); at.line() != 0) {
     s += " made at " + site(at);
   }
   return s;
@@ -225,7 +218,8 @@ live_reason why_live(const graph& g, std::uint32_t node) {
       return;
     }
     std::uint8_t const bit = static_cast<std::uint8_t>(1 << (w.which & 1));
-    if (!(o.live & bit)) return;
+    auto const satisfied_bit = static_cast<std::uint8_t>(graph_object::satisfied_0 << (w.which & 1));
+    if (!(o.live & (bit | satisfied_bit))) return;
     std::string const what = name_object(g, w.object);
     const char* const noun = capability_name(o.type, w.which);
     std::uint32_t const total = total_of(g.object_at(w.object), static_cast<std::uint8_t>(w.which));
@@ -239,7 +233,7 @@ live_reason why_live(const graph& g, std::uint32_t node) {
                  "keep it in a frame, or in leash::shared, tracked_vector or tracked_box");
       return;
     }
-    if (o.live & graph_object::satisfied) {
+    if (o.live & satisfied_bit) {
       better(0, "the " + what + " lets it go on; it is being woken");
       return;
     }

@@ -54,11 +54,11 @@ struct graph_object {
 
   // `live`: bit per class: a capability of it may still be used
   static constexpr std::uint8_t class_0 = 1, class_1 = 2;
-  static constexpr std::uint8_t live_member = 4;  // scope, lineage: a member that is not parked
-  static constexpr std::uint8_t member_seen = 8;  // its ancestors have been told
-  static constexpr std::uint8_t line_seen = 16;   // one in line is live
-  static constexpr std::uint8_t external = 32;    // class 0 or 1: somebody outside holds one
-  static constexpr std::uint8_t satisfied = 64;   // class 0 or 1: a wait is being completed
+  static constexpr std::uint8_t live_member = 4;                      // scope, lineage: a member that is not parked
+  static constexpr std::uint8_t member_seen = 8;                      // its ancestors have been told
+  static constexpr std::uint8_t line_seen = 16;                       // one in line is live
+  static constexpr std::uint8_t external = 32;                        // class 0 or 1: somebody outside holds one
+  static constexpr std::uint8_t satisfied_0 = 64, satisfied_1 = 128;  // a wait of the class is being completed
 };
 
 struct graph_edge {
@@ -105,6 +105,8 @@ struct graph {
   huge_array<graph_wait> waits;
   std::vector<std::uint32_t> owned;  // objects: scopes that a node runs
   std::size_t members = 0;           // goroutines seen at all
+  std::uint32_t pass = 0;            // its number: current_pass
+  std::uint32_t generation = 0;      // of verdicts, when it began
   bool any_placed = false;           // somebody waits for an event or condition
   bool any_in_frames = false;        // that lies in a frame
   slot_index index;

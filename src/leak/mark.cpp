@@ -10,7 +10,8 @@
 //     between.
 //   Rule 3 (borrowing)
 //     A live goroutine keeps the frames of all that started it live: the owners of its scopes, outward, and its lineage.
-//     Members are counted like handles: a scope's total minus its parked members > 0 means a live member.
+//     Members are counted like handles: a scope's total minus its parked members > 0 means a live member. One that left
+//     during the pass counts as live for this pass: what was found in frames it may have moved.
 //   Rule 8 (foreign use)
 //     What lies in a frame is reached by reference only from its owner's family. Verdicts that need this are graded
 //     confined: the mark goes on, in a second round, from all that wait for such objects.
@@ -67,19 +68,26 @@ class marker {
       if (type == object_type::scope) {
         auto* s = static_cast<scope_core*>(what);
         std::uint32_t const remotes = total_of(s, 1);
-        // Members that are not parked, or remote handles that lie outside of frozen frames, are live.
-        if (members_of(s) != o.found[0] + o.found[1] || remotes != o.found[1]) o.live |= graph_object::live_member;
+        // Members that are not parked, or remote handles that lie outside of frozen frames, are live; and so was, for
+        // this pass, a member that has left since it began.
+        if (members_of(s) != o.found[0] + o.found[1] || remotes != o.found[1] || left_since(s, g_.pass))
+          o.live |= graph_object::live_member;
       } else if (type == object_type::lineage) {
-        if (frozen::read(static_cast<lineage*>(what)->members) != o.found[0]) o.live |= graph_object::live_member;
+        auto* l = static_cast<lineage*>(what);
+        bool const seen = frozen::read(l->members) == o.found[0];
+        std::atomic_thread_fence(std::memory_order_acquire);
+        if (!seen || frozen::read(l->left_in) == g_.pass) o.live |= graph_object::live_member;
       } else {
+        capabilities_of const total = totals_of(what);
         for (std::uint8_t which = 0; which < 2; ++which) {
-          std::uint8_t const bit = static_cast<std::uint8_t>(1 << which);
-          if (total_of(what, which) != o.found[which]) o.live |= bit | graph_object::external;
-          if (satisfied(what, which)) o.live |= bit | graph_object::satisfied;
+          if (total.of[which] != o.found[which])
+            o.live |= static_cast<std::uint8_t>(graph_object::class_0 << which) | graph_object::external;
+          if (satisfied(what, which)) o.live |= static_cast<std::uint8_t>(graph_object::satisfied_0 << which);
         }
+        // The last receiver is gone or going: what is buffered is being destroyed.
+        if (type == object_type::channel && total.of[1] == 0) o.live |= graph_object::class_1;
         // One that stands in line but was not seen waiting runs, and is leaving the line.
-        if (in_line(type) && queued_at(what) != waiting_at(o))
-          o.live |= graph_object::class_0 | graph_object::satisfied;
+        if (in_line(type) && queued_at(what) != waiting_at(o)) o.live |= graph_object::satisfied_0;
       }
     }
   }
@@ -116,11 +124,14 @@ class marker {
     work_.push_back(i);
   }
 
+  void waiters_live(std::uint32_t k, std::uint32_t which) {
+    for (std::uint32_t w = g_.objects[k].waiters; w != 0; w = g_.waits[w - 1].next)
+      if (g_.waits[w - 1].which == which) now_live(g_.waits[w - 1].node);
+  }
   /// Capabilities of a class may be used.
   void class_live(std::uint32_t k, std::uint32_t which) {
     graph_object const& o = g_.objects[k];
-    for (std::uint32_t w = o.waiters; w != 0; w = g_.waits[w - 1].next)
-      if (g_.waits[w - 1].which == which) now_live(g_.waits[w - 1].node);
+    waiters_live(k, which);
     if (o.owner == none) return;
     // Who has a handle reaches a block's contents; who has a receiver, what is buffered.
     if (has_contents(o.type) || (o.type == object_type::channel && which == 1)) later_.push_back(o.owner);
@@ -186,6 +197,8 @@ class marker {
         default:
           if (o.live & graph_object::class_0) class_live(k, 0);
           if (o.live & graph_object::class_1) class_live(k, 1);
+          if (o.live & graph_object::satisfied_0) waiters_live(k, 0);
+          if (o.live & graph_object::satisfied_1) waiters_live(k, 1);
       }
     }
   }

@@ -59,6 +59,12 @@ std::mutex& pass_lock() noexcept {
 }
 
 leak_pass::leak_pass(const runtime* only, bool confined) {
+  // Verdicts count from here on: whatever is cut short later may wake the judged, and makes a new generation.
+  judged_anything.store(true, std::memory_order_relaxed);
+  known.generation = verdict_generation();
+  known.pass = current_pass.load(std::memory_order_relaxed) + 1;
+  current_pass.store(known.pass, std::memory_order_relaxed);
+  heavy_fence();  // who does not see the new number when it leaves, did all that it did before this
   scan_all(known, only);
   mark_all(known, confined);
   find_knots(*this);
@@ -84,29 +90,28 @@ void leak_findings::describe() {
 }
 
 // Events and conditions whose waiters were judged: whoever uses one now, breaks a premise (rule 8).
-static void note_unreachable(const graph& known, std::uint32_t node) {
+static void note_places(const graph& known, std::uint32_t node) {
   known.for_each_wait(node, [&](const graph_wait& w) {
     if (w.which != 0) return;
     object_type const t = known.objects[w.object].type;
     if (t == object_type::event || t == object_type::condition)
-      known.object_at<placed_object>(w.object)->unreachable_in.store(verdict_generation(), std::memory_order_relaxed);
+      note_unreachable(known.object_at<placed_object>(w.object), known.generation);
   });
 }
 
 leak_report make_report(leak_pass&& p) {
   leak_report report;
   if (p.dead.empty()) return report;
-  judged_anything.store(true, std::memory_order_relaxed);
   report.findings = std::make_shared<leak_findings>(std::move(p));
   leak_findings& f = *report.findings;
   f.ids.reserve(f.pass.dead.size());
   for (std::uint32_t i : f.pass.dead) {
     goroutine_core* g = f.pass.known.goroutine_at(i);
     f.ids.push_back(g->id);
-    if (f.pass.known.any_placed) note_unreachable(f.pass.known, i);
+    if (f.pass.known.any_placed) note_places(f.pass.known, i);
 #if LEASH_SENTINEL
     if (f.pass.known.nodes[i].flags & graph_node::confined) continue;
-    g->judged_in.store(verdict_generation(), std::memory_order_relaxed);
+    g->judged_in.store(f.pass.known.generation, std::memory_order_relaxed);
     g->judged.store(f.pass.known.nodes[i].word, std::memory_order_relaxed);
 #endif
   }

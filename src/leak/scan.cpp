@@ -129,7 +129,7 @@ class scanner {
     n = graph_node{};
     n.word = s.word;
     n.at = graph::compact_of(g);
-    if (!read_waits(g, n)) n.flags |= graph_node::live;
+    if (!read_waits(g, state_of(s.word) == park_state::held, n)) n.flags |= graph_node::live;
     kept = {frozen::read(g->home).get(), frozen::read(g->kin).get(), frozen::read(g->own_kin).get(),
             static_cast<context_core*>(frozen::read(g->ctx))};
     std::uint32_t steps = 0;
@@ -176,9 +176,10 @@ class scanner {
   // --- waits
 
   /// False: a wait that ends by itself, is bounded in time, or is of a kind that is never judged.
-  LEASH_READS_FROZEN bool read_waits(goroutine_core* g, graph_node& n) {
+  LEASH_READS_FROZEN bool read_waits(goroutine_core* g, bool held, graph_node& n) {
     auto* ctx = static_cast<context_core*>(frozen::read(g->ctx));
     if (!arena::contains(ctx) || frozen::read(ctx->bounded)) return false;
+    if (!held && frozen::read(ctx->ended) != 0) return false;  // rule 1: it is being cancelled
     std::uint32_t const count = frozen::read(g->wait_count);
     if (count > most_cases) return false;
     for (std::uint32_t i = 0; i < count; ++i) {
@@ -233,7 +234,7 @@ class scanner {
   LEASH_READS_FROZEN bool read_placed(placed_object* o, graph_node& n) {
     void const* home = frozen::read(o->home);
     arena::slot const at = arena::slot_at(home);
-    if (at.start == nullptr || breached(frozen::read(o->made_at))) return false;
+    if (at.start == nullptr || breached(site_of(o, frozen::read(o->type)))) return false;
     waits_.push_back({o, 0});  // it may be set already (rule 1)
     g_.any_placed = true;
     switch (at.what) {
@@ -403,7 +404,11 @@ class scanner {
         graph_object& o = g_.objects[k];
         if (o.owner != none) continue;
         object* what = g_.object_at(k);
-        if (total_of(what, 0) != o.found[0] || total_of(what, 1) != o.found[1]) continue;  // not all, or not yet
+        capabilities_of const total = totals_of(what);
+        if (total.of[0] != o.found[0] || total.of[1] != o.found[1]) continue;  // not all, or not yet
+        if (total.of[0] == 0) continue;                                        // it is being destroyed
+        // Acquire: what those did to the contents who have given up their handles since.
+        std::atomic_thread_fence(std::memory_order_acquire);
         add_contents(k, o.type == object_type::block ? 0 : 1);
       } else if (channels_met_ && looked < g_.objects.size()) {
         std::uint32_t const k = looked++;
@@ -420,13 +425,13 @@ class scanner {
     const std::type_info* type = nullptr;
     if (shape == 0) {
       auto* b = static_cast<block_core*>(what);
-      type = frozen::read(b->type);
+      type = frozen::read(b->value_type);
       arena::slot const at = arena::slot_at(b);
       std::size_t const bytes = std::min<std::size_t>(frozen::read(b->bytes), at.bytes);
       if (bytes > sizeof(block_core)) scan_words(at.start + sizeof(block_core), bytes - sizeof(block_core));
     } else {
       auto* p = static_cast<pool_core*>(what);
-      type = frozen::read(p->type);
+      type = frozen::read(p->value_type);
       std::uint32_t left = frozen::read(p->count);
       for (tracked_chunk* c = frozen::read(p->chunks); c != nullptr && is_slot(c); c = frozen::read(c->next)) {
         if (left-- == 0) return;  // it changes
@@ -444,6 +449,7 @@ class scanner {
     handles_.clear();
     std::uint32_t const stamp = frozen::read(c->stamp);
     std::atomic_thread_fence(std::memory_order_acquire);
+    if (stamp % 2 != 0) return;  // it changes
     std::uint32_t left = most_values;
     for (chan_node* n = frozen::read(c->first); n != nullptr; n = frozen::read(n->next)) {
       arena::slot const at = arena::slot_at(n);

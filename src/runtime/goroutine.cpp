@@ -10,6 +10,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "scheduler.hpp"
@@ -144,6 +145,16 @@ namespace {
 std::mutex breaches_lock;
 std::vector<std::source_location> breaches;
 
+// Objects that nobody reaches by the verdicts of one generation; older ones count no more. A small table in front says
+// without the lock that an object is not among them.
+std::unordered_set<const placed_object*> unreachable;
+std::uint32_t unreachable_in = 0;
+constinit std::atomic<std::uint32_t> unreachable_hints[1024];  // a generation each
+
+std::atomic<std::uint32_t>& hint_of(const placed_object* o) noexcept {
+  return unreachable_hints[(reinterpret_cast<std::uintptr_t>(o) >> 4) * 0x9e3779b97f4a7c15u >> 54];
+}
+
 bool same_place(std::source_location a, std::source_location b) noexcept {
   return a.line() == b.line() && a.column() == b.column() && std::string_view(a.file_name()) == b.file_name();
 }
@@ -154,14 +165,27 @@ bool breached(std::source_location where) noexcept {
   return std::any_of(breaches.begin(), breaches.end(), [&](auto& b) { return same_place(b, where); });
 }
 
-void breach(placed_object* o) noexcept {
-  std::uint32_t const in = o->unreachable_in.exchange(0, std::memory_order_relaxed);
+constinit std::atomic<bool> any_unreachable{false};
+
+void note_unreachable(const placed_object* o, std::uint32_t generation) {
+  std::lock_guard guard(breaches_lock);
+  if (generation != unreachable_in) {
+    unreachable.clear();
+    unreachable_in = generation;
+  }
+  unreachable.insert(o);
+  hint_of(o).store(generation, std::memory_order_relaxed);
+  any_unreachable.store(true, std::memory_order_relaxed);
+}
+
+void breach(const placed_object* o) noexcept {
   // What was unwound since, or unwinds now, may free those who were judged.
+  if (hint_of(o).load(std::memory_order_relaxed) != verdict_generation()) return;
   goroutine_core* by = this_worker != nullptr ? this_worker->current : nullptr;
-  if (in != verdict_generation()) return;
-  if (by != nullptr && ((by->bits & g_unwinding) != 0 || by->killed.load(std::memory_order_relaxed) != 0)) return;
   {
     std::lock_guard guard(breaches_lock);
+    if (unreachable_in != verdict_generation() || unreachable.erase(o) == 0) return;
+    if (by != nullptr && ((by->bits & g_unwinding) != 0 || by->killed.load(std::memory_order_relaxed) != 0)) return;
     if (std::any_of(breaches.begin(), breaches.end(), [&](auto& b) { return same_place(b, o->made_at); })) return;
     breaches.push_back(o->made_at);
   }

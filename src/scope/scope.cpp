@@ -36,8 +36,12 @@ static void free_shards(scope_shard* s) noexcept {
 
 scope_core::~scope_core() { free_shards(more.load(std::memory_order_relaxed)); }
 
+constinit std::atomic<std::uint32_t> current_pass{1};
+
 void leave_lineage(lineage* l) noexcept {
-  while (l != nullptr && l->members.fetch_sub(1, std::memory_order_acq_rel) == 1) {
+  while (l != nullptr) {
+    l->left_in.store(current_pass.load(std::memory_order_relaxed), std::memory_order_relaxed);
+    if (l->members.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
     lineage* up = l->up;
     delete l;
     l = up;
