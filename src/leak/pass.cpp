@@ -326,7 +326,7 @@ class marker {
       case wait_reason::chan_receive:
         add_wait(node, o, 0);
         return true;
-      case wait_reason::chan_send:
+      case wait_reason::chan_send:  // and by a close: see can_close
         add_wait(node, o, 1);
         return true;
       case wait_reason::mutex_lock:
@@ -433,7 +433,10 @@ class marker {
         }
         default:
           for (std::uint8_t which = 0; which < 2; ++which) {
-            if (total_of(o.what, which) != o.found[which]) o.live |= static_cast<std::uint8_t>(1 << which);  // external
+            if (total_of(o.what, which) != o.found[which]) {  // external
+              o.live |= static_cast<std::uint8_t>(1 << which);
+              if (which == 0 && o.type == object_type::channel) o.live |= can_close;
+            }
             if (satisfied(o.what, which)) o.live |= static_cast<std::uint8_t>(1 << which);
           }
           if (in_line(o.type) && queued_at(o) != waiting_at(o)) o.live |= 1;  // one that runs is leaving the line
@@ -489,9 +492,15 @@ class marker {
       std::uint8_t const bit = static_cast<std::uint8_t>(1 << held.which);
       if (o.type == object_type::scope) {
         scope_has_live_member(held.object);
-      } else if (!(o.live & bit)) {
-        o.live |= bit;
-        object_live(held.object, held.which);
+      } else {
+        if (!(o.live & bit)) {
+          o.live |= bit;
+          object_live(held.object, held.which);
+        }
+        if (o.type == object_type::channel && held.which == 0 && !(o.live & can_close)) {
+          o.live |= can_close;
+          object_live(held.object, 1);
+        }
       }
     }
     ancestors(n);
@@ -546,7 +555,7 @@ class marker {
           break;
         default:
           if (o.live & 1) object_live(k, 0);
-          if (o.live & 2) object_live(k, 1);
+          if (o.live & (2 | can_close)) object_live(k, 1);
       }
     }
     while (!work_.empty() || !later_.empty()) {
@@ -705,6 +714,7 @@ class marker {
   static constexpr std::uint32_t none = UINT32_MAX, no_object = UINT32_MAX;
   static constexpr std::uint8_t joins = 2, cancels = 3;
   static constexpr std::uint8_t live_member = 4, member_seen = 8, line_seen = 16;
+  static constexpr std::uint8_t can_close = 32;  // a sender may be used: to close, which ends the others' sends too
 
   leak_pass& p_;
   const runtime* only_;
