@@ -34,11 +34,10 @@ class generator {
       p_.capacity[static_cast<std::size_t>(c)] = sizes[die_.below(6)];
     }
     p_.mutexes = 1 + static_cast<int>(die_.below(2));
-    p_.sources = die_.one_in(3) ? 1 + static_cast<int>(die_.below(2)) : 0;
+    p_.sources = die_.one_in(2) ? 1 + static_cast<int>(die_.below(2)) : 0;
     first_ = 2 + static_cast<int>(die_.below(3));
     born_ = first_;
-    // Few kinds of waits in a plan: so that its goroutines meet.
-    for (bool& likes : likes_) likes = die_.one_in(4);
+    favourite_ = die_.below(8);  // half of the plans have a kind of wait that is frequent: so that its goroutines meet
     deal();
     for (int g = 0; g < first_; ++g) write(g, 3 + die_.below(5));
     return p_;
@@ -73,6 +72,7 @@ class generator {
     for (unsigned i = 0; i < static_cast<unsigned>(p_.sources); ++i) {
       give(make_thing(kind::source, i));
       give(make_thing(kind::source, i));
+      give(make_thing(kind::source, i));
     }
     for (int g = 0; g < first_; ++g) {
       p_.goroutines[static_cast<std::size_t>(g)].used = true;
@@ -92,9 +92,11 @@ class generator {
       unsigned const what = die_.below(100);
       if (what < 8 && born_ < max_goroutines) {
         scope(g);
-      } else if (what < 14 && p_.sources != 0 && pick(g, kind::source) >= 0) {
+      } else if (what < 24 && p_.sources != 0 && pick(g, kind::source) >= 0) {
         emit(g, op::cancel_open, pick(g, kind::source));
-        for (unsigned k = 1 + die_.below(2); k > 0; --k) simple(g, true);
+        if (die_.one_in(3)) simple(g, true);
+        wait(g, true);
+        if (die_.one_in(3)) simple(g, true);
         emit(g, op::cancel_close);
       } else {
         simple(g, false);
@@ -115,6 +117,7 @@ class generator {
         owner_[static_cast<std::size_t>(k)] = owner_[static_cast<std::size_t>(g)];
         emit(g, op::lend, k);
         write(k, 1 + die_.below(4));
+        if (die_.one_in(2)) emit_wait(g, {slotless(children)});
         emit_join(g);
         return;
       }
@@ -132,6 +135,11 @@ class generator {
     }
     emit_join(g);
   }
+  wait_case slotless(const std::vector<int>& children) {
+    if (die_.one_in(3))
+      return {wait_kind::join, static_cast<std::uint8_t>(children[die_.below(unsigned(children.size()))])};
+    return {wait_kind::group};
+  }
   void emit_join(int g) {
     step t{op::scope_close};
     t.count = 1;
@@ -145,6 +153,7 @@ class generator {
     if (what < 58) return try_it(g);
     int const slot = any(g);
     thing const t = slots_of(g)[slot];
+    if (what < 64 && pick(g, kind::source) >= 0) return emit(g, op::cancel, pick(g, kind::source));
     bool const end = kind_of(t) == kind::tx || kind_of(t) == kind::rx || kind_of(t) == kind::source;
     if (what < 72) {
       emit(g, op::drop, slot);
@@ -155,7 +164,7 @@ class generator {
       int const to = empty(g);
       emit(g, op::dup, slot, to);
       slots_of(g)[to] = t;
-    } else if (what < 86 || likes_[0]) {
+    } else if (what < 86 || favourite_ == 3) {
       int const to = empty(g);
       emit(g, op::add, 0, to);
       slots_of(g)[to] = make_thing(kind::token, 0);
@@ -207,21 +216,28 @@ class generator {
     if (die_.one_in(3)) return select(g, in_cancel);
     unsigned used = 0;
     unsigned ends = 0;
-    wait_case const c = die_.one_in(3) ? other(g, in_cancel, used, ends) : channel_case(g, used, ends);
+    wait_case const c =
+        die_.below(3) < (favourite_ < 4 ? 2u : 1u) ? other(g, in_cancel, used, ends) : channel_case(g, used, ends);
     emit_wait(g, {c});
     guess_result(g, c);
   }
-  // Up to three cases: of channels, and at most one other. No slot has two uses: a value must not be the end of another
+  // Up to three cases: of channels, at most one other, and after that a sleep. No slot has two uses: a value must not be the end of another
   // case.
   void select(int g, bool in_cancel) {
     std::vector<wait_case> cases;
     unsigned used = 0, ends = 0;
-    unsigned const n = 2 + die_.below(max_cases - 1);
     bool const with_other = die_.one_in(2);
+    unsigned const n = (with_other ? 1 : 2) + die_.below(max_cases - 1);
     if (with_other) cases.push_back(other(g, in_cancel, used, ends));
     for (unsigned tries = 0; cases.size() < n && tries < 6; ++tries) {
       wait_case const c = channel_case(g, used, ends);
       if (c.what == wait_kind::recv || c.what == wait_kind::send) cases.push_back(c);
+    }
+    if (with_other && cases.size() < max_cases && die_.one_in(3)) {
+      cases.push_back({wait_kind::sleep, 0, 0, sleep()});
+      emit_wait(g, cases);
+      for (const wait_case& c : cases) guess_result(g, c);
+      return;
     }
     if (cases.size() < 2) return wait(g, in_cancel);
     if (die_.one_in(2)) std::swap(cases.front(), cases.back());
@@ -270,7 +286,9 @@ class generator {
   wait_case other(int g, bool in_cancel, unsigned& used, unsigned&) {
     int const to = destination(g, used);
     auto const b = static_cast<std::uint8_t>(to);
-    unsigned const what = die_.below(20);
+    static constexpr unsigned of_favourite[] = {0, 6, 10, 13};
+    unsigned const spread = die_.one_in(2) && favourite_ == 1 ? 2 : 0;
+    unsigned const what = favourite_ < 4 && !die_.one_in(3) ? of_favourite[favourite_] + spread : die_.below(20);
     auto takes = [&](wait_case c) {
       used |= 1u << to;
       return c;
@@ -279,7 +297,7 @@ class generator {
     if (what < 8) return takes({wait_kind::lock_write, 0, b});
     if (what < 10) return takes({wait_kind::lock_read, 0, b});
     if (what < 13) return takes({wait_kind::acquire, 0, b, static_cast<std::uint8_t>(1 + die_.below(permits))});
-    if (what < 15 || likes_[0]) return {wait_kind::group};
+    if (what < 15) return {wait_kind::group};
     if (what < 16) return {wait_kind::event};
     if (what < 17 && in_cancel) return {wait_kind::done};
     return {wait_kind::sleep, 0, 0, sleep()};
@@ -289,7 +307,7 @@ class generator {
   plan p_;
   int first_ = 0, born_ = 0;
   unsigned sleeps_ = 0;
-  bool likes_[1]{};
+  unsigned favourite_ = 0;  // 0 mutexes, 1 the shared mutex, 2 the semaphore, 3 the wait group; above: none
   std::array<std::array<thing, slots>, max_goroutines> guess_{};
   std::array<std::size_t, max_goroutines> owner_{};
   std::array<thing, max_channels> carries_{};

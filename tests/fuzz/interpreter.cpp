@@ -24,6 +24,7 @@ struct witness {  // notes a goroutine that does not come to the end of its code
   witness(const witness&) = delete;
   ~witness() {
     if (!finished) w.unwound |= 1u << g;
+    w.alive &= ~(1u << g);
   }
 };
 
@@ -58,9 +59,12 @@ void do_try_recv(frame& f, const step& t) {
 }
 void do_dup(frame& f, const step& t) {
   thing const what = f[t.a].what();
-  if (auto* tx = f[t.a].get<sender<cell>>()) f[t.b] = cell(what, tx->dup());
-  else if (auto* rx = f[t.a].get<receiver<cell>>()) f[t.b] = cell(what, rx->dup());
-  else if (auto* cs = f[t.a].get<cancel_source>()) f[t.b] = cell(what, cs->dup());
+  if (auto* tx = f[t.a].get<sender<cell>>())
+    f[t.b] = cell(what, tx->dup());
+  else if (auto* rx = f[t.a].get<receiver<cell>>())
+    f[t.b] = cell(what, rx->dup());
+  else if (auto* cs = f[t.a].get<cancel_source>())
+    f[t.b] = cell(what, cs->dup());
 }
 void do_spawn(world& w, frame& f, family* kin, const step& t) {
   if (kin == nullptr) return;
@@ -233,6 +237,7 @@ void world::start(scope& s) {
 }
 
 void world::started(int g, std::uint64_t id) {
+  alive |= 1u << g;
   if (follow) ids_.emplace_back(id, g);
 }
 

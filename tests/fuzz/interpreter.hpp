@@ -66,9 +66,9 @@ class world {
   machine model;
   state shadow;
   bool follow;
-  std::function<void()> look;  // called at random moments of a followed run
-  std::string divergence;      // why it is not followed any more
-  std::atomic<unsigned> unwound{0};
+  std::function<void()> look;                  // called at random moments of a followed run
+  std::string divergence;                      // why it is not followed any more
+  std::atomic<unsigned> unwound{0}, alive{0};  // masks of goroutines
   nanoseconds sleep_unit = std::chrono::microseconds(1);
   unsigned sleep_wrap = 64;
 

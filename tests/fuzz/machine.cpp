@@ -226,8 +226,7 @@ bool machine::enabled(const state& s, int g, const wait_case& c) const {
 
 bool machine::prepare(state& s, int g) {
   const step& t = *at(s, g);
-  for (int i = 0; i < t.count; ++i)
-    switch (t.cases[i].what) {
+  for (int i = 0; i < t.count; ++i) switch (t.cases[i].what) {
       case wait_kind::recv:
       case wait_kind::lock:
       case wait_kind::lock_write:
@@ -433,8 +432,7 @@ void machine::leave(state& s, int g, unsigned except) {
       case wait_kind::recv:
       case wait_kind::send:
         // Its end may have moved on meanwhile (as the value of another case): look everywhere.
-        for (channel_state& ch : s.channel)
-          remove_entry(c.what == wait_kind::recv ? ch.receiving : ch.sending, g, i);
+        for (channel_state& ch : s.channel) remove_entry(c.what == wait_kind::recv ? ch.receiving : ch.sending, g, i);
         break;
       case wait_kind::lock:
         remove_entry(s.mutex[c.a].waiting, g, i);
@@ -492,7 +490,8 @@ bool machine::fire(state& s, int g) {
   if (s.g[g].is != status::waiting) return false;
   const step& t = *at(s, g);
   for (unsigned i = 0; i < t.count; ++i)
-    if (t.cases[i].what == wait_kind::sleep) return claim(s, static_cast<std::uint8_t>(g << 2 | static_cast<int>(i)), 0, true);
+    if (t.cases[i].what == wait_kind::sleep)
+      return claim(s, static_cast<std::uint8_t>(g << 2 | static_cast<int>(i)), 0, true);
   return false;
 }
 
@@ -506,8 +505,7 @@ void machine::run_plain(state& s, int g) {
       if (kind_of(held) == kind::tx) {
         wait_case const c{wait_kind::send, t.a, t.b};
         channel_state& ch = s.channel[object_of(held)];
-        if (ready(s, g, c) && !ch.closed && ch.receivers != 0)
-          send(s, ch, std::exchange(slot(s, g, t.b), thing{}));
+        if (ready(s, g, c) && !ch.closed && ch.receivers != 0) send(s, ch, std::exchange(slot(s, g, t.b), thing{}));
       }
       break;
     case op::try_recv:

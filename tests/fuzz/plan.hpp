@@ -54,18 +54,18 @@ enum class op : std::uint8_t {
 };
 
 enum class wait_kind : std::uint8_t {
-  recv,         // a: slot of the receiver, b: slot for the value
-  send,         // a: slot of the sender, b: slot of the value
-  lock,         // a: mutex, b: slot for the guard
-  lock_write,   // a: shared mutex, b: slot
-  lock_read,    // a: shared mutex, b: slot
-  acquire,      // a: semaphore, n: how many, b: slot
-  group,        // a: wait group
-  event,        // a: event
-  sleep,        // n: it takes 2^n; no two sleeps of a plan have the same n, so no two end at the same time
-  done,         // this_context().done()
-  join,         // a: goroutine
-  members,      // the join of a scope
+  recv,        // a: slot of the receiver, b: slot for the value
+  send,        // a: slot of the sender, b: slot of the value
+  lock,        // a: mutex, b: slot for the guard
+  lock_write,  // a: shared mutex, b: slot
+  lock_read,   // a: shared mutex, b: slot
+  acquire,     // a: semaphore, n: how many, b: slot
+  group,       // a: wait group
+  event,       // a: event
+  sleep,       // n: it takes 2^n; no two sleeps of a plan have the same n, so no two end at the same time
+  done,        // this_context().done()
+  join,        // a: goroutine
+  members,     // the join of a scope
 };
 struct wait_case {
   wait_kind what;

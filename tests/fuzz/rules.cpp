@@ -3,9 +3,17 @@
 namespace leash::test::fuzz {
 
 const char* name_of(flaw f) {
-  static constexpr const char* names[] = {
-      "none",           "sees no buffers",     "sees no lending", "ignores wakes",    "ignores the line",
-      "ignores sleep",  "looks at the first case only", "forgets a handle", "never judges mutexes", "never judges joins"};
+  static constexpr const char* names[] = {"none",
+                                          "sees no buffers",
+                                          "sees no lending",
+                                          "ignores wakes",
+                                          "ignores the line",
+                                          "ignores sleep",
+                                          "looks at the first case only",
+                                          "forgets a handle",
+                                          "forgets that senders close",
+                                          "never judges mutexes",
+                                          "never judges joins"};
   return names[static_cast<std::size_t>(f)];
 }
 
@@ -40,7 +48,19 @@ int class_of(thing t) {
   }
 }
 
-enum class because : std::uint8_t { dead, runs, sleeps, event, done, other, outside, satisfied, line, holder };
+enum class because : std::uint8_t {
+  dead,
+  runs,
+  sleeps,
+  event,
+  done,
+  other,
+  outside,
+  satisfied,
+  line,
+  holder,
+  descendant
+};
 struct cause {
   because why = because::dead;
   int of = -1;  // other, holder, line: a goroutine or a class
@@ -56,8 +76,10 @@ class marks {
       changed = false;
       for (int g = 0; g < max_goroutines; ++g)
         if (there(g) && !live_[g]) changed |= static_cast<bool>(live_[g] = cause_of(g));
-      for (int c = 0; c < classes; ++c)
+      for (int c = 0; c < classes; ++c) {
+        if (!used_[c]) changed |= static_cast<bool>(used_[c] = cause_by_use(c));
         if (!usable_[c]) changed |= static_cast<bool>(usable_[c] = cause_of_class(c));
+      }
     }
   }
   bool there(int g) const { return s_.g[g].is != status::unborn && s_.g[g].is != status::ended; }
@@ -74,7 +96,7 @@ class marks {
     switch (c.what) {
       case wait_kind::recv:
         return sender_of + static_cast<int>(object_of(slot[c.a]));
-      case wait_kind::send:
+      case wait_kind::send:  // and see cause_of_case
         return receiver_of + static_cast<int>(object_of(slot[c.a]));
       case wait_kind::lock:
         return guard_of + c.a;
@@ -129,8 +151,13 @@ class marks {
     return c == rw ? &s_.shared_mutex[0].waiting : c == sem ? &s_.semaphore[0].waiting : nullptr;
   }
   cause cause_of_class(int c) const {
-    if (found_[c] < total_[c] && flaw_ != flaw::sees_no_buffers) return {because::outside};
+    if (used_[c]) return used_[c];
     if (satisfied(c) && flaw_ != flaw::ignores_wakes && flaw_ != flaw::forgets_a_handle) return {because::satisfied};
+    return {};
+  }
+  // One of them may be used: it lies nobody knows where, or with somebody live; or a live one ahead leaves the line.
+  cause cause_by_use(int c) const {
+    if (found_[c] < total_[c] && flaw_ != flaw::sees_no_buffers) return {because::outside};
     for (int f = 0; f < max_goroutines; ++f)
       if (holders_[c] >> f & 1)
         if (int const user = who_uses(f); user >= 0) return {because::holder, user};
@@ -142,7 +169,9 @@ class marks {
   // The live goroutine that may use what lies in f's frame: f itself, or one that it started, directly or not.
   int who_uses(int f) const {
     if (live_[f]) return f;
-    if (flaw_ == flaw::sees_no_lending) return -1;
+    return flaw_ == flaw::sees_no_lending ? -1 : live_descendant(f);
+  }
+  int live_descendant(int f) const {
     for (int g = 0; g < max_goroutines; ++g) {
       if (!there(g) || !live_[g]) continue;
       for (int up = g; up != nobody; up = m_.what().goroutines[up].parent)
@@ -178,13 +207,17 @@ class marks {
           if (m_.what().goroutines[k].parent != g || !there(k)) continue;
           any = true;
           if (live_[k]) return {because::other, k};
+          if (int const below = live_descendant(k); below >= 0) return {because::descendant, below};
         }
         return any ? cause{} : cause{because::runs};
       }
       default: {
         if (c.what == wait_kind::lock && flaw_ == flaw::never_judges_mutexes) return {because::runs};
         int const k = needs(g, c);
-        return usable_[k] ? cause{because::other, k, true} : cause{};
+        if (usable_[k]) return {because::other, k, true};
+        // Another sender can close the channel.
+        if (c.what != wait_kind::send || flaw_ == flaw::forgets_close) return {};
+        return used_[k - receiver_of] ? cause{because::other, k - receiver_of, true} : cause{};
       }
     }
   }
@@ -195,6 +228,7 @@ class marks {
   int total_[classes]{}, found_[classes]{};
   unsigned holders_[classes]{};
   cause live_[max_goroutines], usable_[classes];
+  cause used_[classes];  // usable, and not only because it looks as if the wait were satisfied
 };
 
 std::string marks::origin(int g) const {
@@ -205,7 +239,7 @@ std::string marks::origin(int g) const {
       case because::other:
         if (now.a_class) {
           about = now.of;
-          now = usable_[now.of];
+          now = used_[about] ? used_[about] : usable_[about];
         } else if (!there(now.of)) {
           return "a goroutine that has ended";
         } else {
@@ -220,6 +254,8 @@ std::string marks::origin(int g) const {
         return std::string("a ") + noun(about) + " in a channel's buffer";
       case because::satisfied:
         return std::string("a wait for a ") + noun(about) + " that looks satisfied";
+      case because::descendant:
+        return "a member that is leaked itself, and has a live descendant";
       case because::event:
         return "a wait for an event";
       case because::done:

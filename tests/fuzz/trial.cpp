@@ -1,5 +1,7 @@
 #include "trial.hpp"
 
+#include <bit>
+#include <leash/goroutine.hpp>
 #include <sstream>
 
 namespace leash::test::fuzz {
@@ -62,6 +64,7 @@ class trial {
  private:
   void fail(failure what, const std::string& about) {
     w_.follow = false;
+    forget_verdicts();  // else the sentinel ends the program when a false alarm is woken, and nobody can shrink the plan
     if (result_.what != failure::none) return;
     result_ = {what, about + " (schedule " + std::to_string(seed_) + ")"};
   }
@@ -72,7 +75,7 @@ class trial {
       co_await sleep(until_rest);
       look(true);
       w_.follow = false;
-      if (with_.detector == flaw::none) co_await reclaim_all();
+      if (with_.detector == flaw::none && result_.what == failure::none) co_await reclaim_all();
       s.cancel();
     });
     if (num_goroutines() != 1) fail(failure::left_behind, "at the end");
@@ -87,7 +90,10 @@ class trial {
       reported |= goroutines_of(r, others);
       std::size_t const ended = co_await reclaim(r);
       n_.reclaimed += ended;
-      if (ended == 0) co_return fail(failure::left_behind, "reclaim ends nobody of " + text(r));
+      if (ended == 0) {
+        if (can_be_reclaimed(r)) fail(failure::left_behind, "reclaim ends nobody of " + text(r));
+        co_return;
+      }
       co_await sleep(until_rest);
       // Whom a victim had started goes with it.
       for (unsigned stray = w_.unwound & ~reported; stray != 0; stray &= stray - 1) {
@@ -98,6 +104,20 @@ class trial {
       }
     }
     fail(failure::left_behind, "reclaim does not come to an end");
+  }
+  // Some core goroutine of it has no live descendants.
+  bool can_be_reclaimed(const leak_report& r) {
+    int others = 0;
+    unsigned const live = w_.alive & ~goroutines_of(r, others);
+    for (const leak& l : r) {
+      if (l.role != leak_role::core) continue;
+      bool has_live = false;
+      for (int g = 0; g < max_goroutines; ++g)
+        for (int up = g; up != nobody; up = p_.goroutines[static_cast<std::size_t>(up)].parent)
+          has_live |= (live >> g & 1) && name_of_goroutine(up) == l.who.name;
+      if (!has_live) return true;
+    }
+    return false;
   }
   static std::string text(const leak_report& r) {
     std::ostringstream out;
@@ -111,6 +131,7 @@ class trial {
     if (!i) return fail(failure::divergence, "a state that the model cannot reach");
     ++(at_rest ? n_.looks_at_rest : n_.looks);
     unsigned reported = 0;
+    std::string report;
     if (with_.detector != flaw::none) {
       reported = leaked_by_the_rules(w_.model, w_.shadow, with_.detector);
     } else {
@@ -118,6 +139,7 @@ class trial {
       int others = 0;
       reported = goroutines_of(r, others);
       if (others != 0) fail(failure::false_alarm, text(r));
+      if (reported != 0) report = "\n" + text(r);
     }
     unsigned const truth = judged(w_.model, w_.shadow) & ~all_.completable(*i);
     unsigned const rules = leaked_by_the_rules(w_.model, w_.shadow);
@@ -129,7 +151,7 @@ class trial {
       if (excused & reported) ++n_.after_cut;
       wrong &= ~excused;
     }
-    if (unsigned const g = wrong & reported) return fail(failure::false_alarm, names(g) + state_of(g));
+    if (unsigned const g = wrong & reported) return fail(failure::false_alarm, names(g) + state_of(g) + report);
     if (wrong != 0) return fail(failure::unsound_rules, names(wrong) + state_of(wrong));
     if (unsigned const g = rules & ~reported) return fail(failure::missed, names(g) + state_of(g));
     count(truth, reported & truth, at_rest);
@@ -202,6 +224,13 @@ bool without(plan& p, std::size_t g, std::size_t at) {
   return true;
 }
 
+bool started_by(const plan& p, std::size_t g) {
+  for (const code& c : p.goroutines)
+    for (const step& t : c.steps)
+      if ((t.what == op::spawn || t.what == op::lend) && t.a == g) return true;
+  return false;
+}
+
 }  // namespace
 
 plan shrink(plan p, std::uint64_t seed, const settings& with, failure what) {
@@ -241,8 +270,15 @@ plan shrink(plan p, std::uint64_t seed, const settings& with, failure what) {
       }
     }
   }
-  for (code& c : p.goroutines)  // those that do nothing and hold nothing, and those that nobody starts
-    if (c.steps.empty() && c.slot == std::array<thing, slots>{} && c.parent == nobody) c.used = false;
+  for (std::size_t g = 0; g < max_goroutines;
+       ++g) {  // those that do nothing and hold nothing, and those that nobody starts
+    plan q = p;
+    code& c = q.goroutines[g];
+    bool const starts = c.parent == nobody ? c.slot != std::array<thing, slots>{} : started_by(q, g);
+    if (!c.used || starts || (c.parent == nobody && !c.steps.empty())) continue;
+    c = {};
+    if (fails(q, seed, with, what)) p = std::move(q);
+  }
   return p;
 }
 

@@ -11,18 +11,18 @@ namespace leash::test::fuzz {
 
 enum class failure : std::uint8_t {
   none,
-  false_alarm,       // reported, and some continuation completes its wait
-  missed,            // leaked by the rules, and not reported
-  unsound_rules,     // leaked by the rules, and some continuation completes its wait
-  divergence,        // the library and the model disagree about a step
-  stray,             // unwound, but not reported
-  left_behind,       // goroutines after the end
+  false_alarm,    // reported, and some continuation completes its wait
+  missed,         // leaked by the rules, and not reported
+  unsound_rules,  // leaked by the rules, and some continuation completes its wait
+  divergence,     // the library and the model disagree about a step
+  stray,          // unwound, but not reported
+  left_behind,    // goroutines after the end
 };
 const char* name_of(failure);
 
 struct tally {
   std::size_t plans = 0, gave_up = 0, states = 0, runs = 0, looks = 0, looks_at_rest = 0, reclaimed = 0;
-  std::size_t leaked = 0, found = 0;                  // at rest: goroutines that are leaked in truth; of those, reported
+  std::size_t leaked = 0, found = 0;  // at rest: goroutines that are leaked in truth; of those, reported
   std::size_t leaked_running = 0, found_running = 0;  // the same while others still run
   std::size_t after_cut = 0;                          // reported; only the cancelling of another leaked one frees it
   std::map<std::string, std::size_t> missed;          // at rest, by shape

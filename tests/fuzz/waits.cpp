@@ -34,8 +34,8 @@ task<unsigned> one(frame& f, const wait_case& c, Make make) {
   co_return 0;
 }
 
-// A select has a fixed shape: up to three receives and three sends, of which those that the step has not are disabled;
-// or two of each, and one case of another kind.
+// A select has one of three shapes: three receives and three sends; two of each and one case of another kind; one of
+// each, another kind and a sleep. Receives and sends that the step has not are disabled.
 struct channel_cases {
   receiver<cell> no_receiver;
   sender<cell> no_sender;
@@ -44,7 +44,7 @@ struct channel_cases {
   std::array<sender<cell>*, max_cases> to;
   std::array<cell*, max_cases> value;
   std::array<unsigned, max_cases> from_case{}, to_case{};
-  unsigned other = max_cases;  // the case that is neither
+  unsigned other = max_cases, limit = max_cases;  // cases that are neither; limit: a sleep beside another one
 
   channel_cases(frame& f, const step& t) {
     from.fill(&no_receiver);
@@ -61,7 +61,7 @@ struct channel_cases {
         value[sends] = &f[c.b];
         to_case[sends++] = i;
       } else {
-        other = i;
+        other != max_cases&& c.what == wait_kind::sleep ? limit = i : other = i;
       }
     }
   }
@@ -70,9 +70,9 @@ struct channel_cases {
 
 task<unsigned> channels_only(frame& f, const step& t) {
   channel_cases c(f, t);
-  auto v = co_await select(c.from[0]->recv(), c.from[1]->recv(), c.from[2]->recv(),
-                           c.to[0]->send(std::move(*c.value[0])), c.to[1]->send(std::move(*c.value[1])),
-                           c.to[2]->send(std::move(*c.value[2])));
+  auto v =
+      co_await select(c.from[0]->recv(), c.from[1]->recv(), c.from[2]->recv(), c.to[0]->send(std::move(*c.value[0])),
+                      c.to[1]->send(std::move(*c.value[1])), c.to[2]->send(std::move(*c.value[2])));
   unsigned const won = v.index() < 3 ? c.from_case[v.index()] : c.to_case[v.index() - 3];
   std::visit([&](auto& r) { store(f, t.cases[won], std::move(r)); }, v);
   co_return won;
@@ -84,6 +84,17 @@ task<unsigned> with_other(frame& f, const step& t, Make make) {
   auto v = co_await select(c.from[0]->recv(), c.from[1]->recv(), c.to[0]->send(std::move(*c.value[0])),
                            c.to[1]->send(std::move(*c.value[1])), make());
   unsigned const won = v.index() < 2 ? c.from_case[v.index()] : v.index() < 4 ? c.to_case[v.index() - 2] : c.other;
+  std::visit([&](auto& r) { store(f, t.cases[won], std::move(r)); }, v);
+  co_return won;
+}
+
+template <class Make>
+task<unsigned> with_limit(world& w, frame& f, const step& t, Make make) {
+  channel_cases c(f, t);
+  auto v = co_await select(c.from[0]->recv(), c.to[0]->send(std::move(*c.value[0])), make(),
+                           sleep(length(w, t.cases[c.limit])));
+  unsigned const of[] = {c.from_case[0], c.to_case[0], c.other, c.limit};
+  unsigned const won = of[v.index()];
   std::visit([&](auto& r) { store(f, t.cases[won], std::move(r)); }, v);
   co_return won;
 }
@@ -125,10 +136,11 @@ task<unsigned> await_one(world& w, frame& f, const wait_case& c) {
 }
 
 task<unsigned> await_select(world& w, frame& f, const step& t) {
-  for (int i = 0; i < t.count; ++i)
-    if (t.cases[i].what != wait_kind::recv && t.cases[i].what != wait_kind::send)
-      return of_kind(w, t.cases[i], [&f, &t](auto make) { return with_other(f, t, make); });
-  return channels_only(f, t);
+  channel_cases const c(f, t);
+  if (c.other == max_cases) return channels_only(f, t);
+  const wait_case& other = t.cases[c.other];
+  if (c.limit == max_cases) return of_kind(w, other, [&f, &t](auto make) { return with_other(f, t, make); });
+  return of_kind(w, other, [&w, &f, &t](auto make) { return with_limit(w, f, t, make); });
 }
 
 }  // namespace leash::test::fuzz
