@@ -503,6 +503,8 @@ class marker {
         }
       }
     }
+    for (std::uint32_t k = n.first_owned; k < n.first_owned + n.owned; ++k)  // and the scopes it runs may be cancelled
+      if (std::uint32_t const o = met(p_.owned[k]); o != no_object) object_live(o, cancels);
     ancestors(n);
   }
 
@@ -578,8 +580,6 @@ class marker {
           object_live(k, 0);
         }
       }
-      for (std::uint32_t k = n.first_owned; k < n.first_owned + n.owned; ++k)  // it can cancel the scopes it runs
-        if (std::uint32_t const o = met(p_.owned[k]); o != no_object) object_live(o, cancels);
     }
   }
 
