@@ -132,6 +132,7 @@ class marker {
   void class_live(std::uint32_t k, std::uint32_t which) {
     graph_object const& o = g_.objects[k];
     waiters_live(k, which);
+    if (o.type == object_type::channel && which == 0) waiters_live(k, 1);  // who has a sender can close: sends end too
     if (o.owner == none) return;
     // Who has a handle reaches a block's contents; who has a receiver, what is buffered.
     if (has_contents(o.type) || (o.type == object_type::channel && which == 1)) later_.push_back(o.owner);
@@ -154,6 +155,7 @@ class marker {
     });
     for (std::uint32_t w = n.listeners; w != 0; w = g_.waits[w - 1].next)
       if (g_.waits[w - 1].which == graph_wait::frames) now_live(g_.waits[w - 1].node);
+    g_.for_each_owned(i, [&](std::uint32_t k) { class_live(k, graph_wait::cancels); });  // it may cancel what it runs
     if (n.home != none) member_live(n.home);
     if (n.kin != none) lineage_live(n.kin);
   }
@@ -223,7 +225,6 @@ class marker {
         o.live |= graph_object::line_seen;
         class_live(w.object, 0);
       });
-      g_.for_each_owned(i, [&](std::uint32_t k) { class_live(k, graph_wait::cancels); });  // the scopes it runs
     }
   }
 
