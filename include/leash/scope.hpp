@@ -124,7 +124,7 @@ struct scope_core : context_core {
   std::atomic<std::uint32_t> rotor{0};
   // under the context's lock
   bool counting = false;
-  bool over = false;  // joined: nothing may be started any more
+  std::atomic<bool> over{false};  // joined: nothing may be started any more; written under the lock
   std::uint32_t nonempty = 0;
   wait_queue joiners;
   std::vector<std::exception_ptr> errors;

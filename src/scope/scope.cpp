@@ -169,7 +169,7 @@ void scope_core::remove(goroutine_core* g) noexcept {
 
 void scope_core::close() noexcept {
   spin_guard guard(lock);
-  over = true;
+  over.store(true, std::memory_order_relaxed);
 }
 
 void scope_core::add_remote() noexcept {
@@ -225,7 +225,7 @@ std::exception_ptr scope_core::take_errors() {
   std::vector<std::exception_ptr> all;
   {
     spin_guard guard(lock);
-    over = true;
+    over.store(true, std::memory_order_relaxed);
     all.swap(errors);
   }
   if (all.empty()) return nullptr;
@@ -256,11 +256,8 @@ void inherit_locals(goroutine_core* child) noexcept {
 void scope::adopt(goroutine_core* g, std::string name, bool has_place, std::source_location where) {
   g->ctx = this;
   try {
-    {
-      spin_guard guard(lock);
-      if (over) [[unlikely]]
-        throw_over(where);
-    }
+    if (over.load(std::memory_order_relaxed)) [[unlikely]]
+      throw_over(where);
     inherit_locals(g);
     if (!name.empty()) set_name(g, std::move(name));
     check_borrowing(this, g, where);

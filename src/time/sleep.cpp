@@ -33,6 +33,7 @@ goroutine_core* sleep_wait::expire(timer_entry* t, timer_entry*&) noexcept {
 
 void sleep_wait::enqueue() {
   timer_.expire = &sleep_wait::expire;
+  timer_.wakes = who;
   wheel_->arm(&timer_, when_);
   queued.store(true, std::memory_order_relaxed);
 }
