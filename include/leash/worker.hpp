@@ -70,7 +70,7 @@ struct worker {
 };
 
 #if defined(__clang__) || defined(__GNUC__)
-extern thread_local worker* this_worker __attribute__((tls_model("initial-exec")));
+extern constinit thread_local worker* this_worker __attribute__((tls_model("initial-exec")));
 #endif
 
 struct goroutine_chunk {

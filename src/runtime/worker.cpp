@@ -14,7 +14,7 @@
 
 namespace leash {
 
-thread_local worker* this_worker __attribute__((tls_model("initial-exec"))) = nullptr;
+constinit thread_local worker* this_worker __attribute__((tls_model("initial-exec"))) = nullptr;
 
 namespace {
 
