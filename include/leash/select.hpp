@@ -147,6 +147,8 @@ class select_core {
     std::size_t const n = cases_.size();
     if (n == 0) return false;
     per_case<std::uint16_t, Cases> order(n);
+    if (worker* w = this_worker; w != nullptr && w->rt->sim != nullptr) [[unlikely]]
+      return poll_simulated(*w->rt->sim, order);
     shuffle(order, n);
     for (std::size_t k = 0; k < n; ++k) {
       if (cases_.with(order[k], [](auto& w) { return attempt(w); })) {
@@ -247,6 +249,32 @@ class select_core {
     l.unlock();
     if (now) w.complete();
     return now;
+  }
+  // The schedule chooses among those that seem to be ready, one after the other.
+  template <class Order>
+  LEASH_NOINLINE bool poll_simulated(simulation& s, Order& order) {
+    std::size_t left = 0;
+    for (std::size_t i = 0; i < cases_.size(); ++i)
+      if (cases_.with(i, [](auto& w) { return may_be_ready(w); })) order[left++] = static_cast<std::uint16_t>(i);
+    while (left > 0) {
+      std::size_t const k = left == 1 ? 0 : s.choose_case(left);
+      std::uint16_t const i = order[k];
+      if (cases_.with(i, [](auto& w) { return attempt(w); })) {
+        winner_ = i;
+        return true;
+      }
+      for (std::size_t j = k + 1; j < left; ++j) order[j - 1] = order[j];
+      --left;
+    }
+    return false;
+  }
+  template <class W>
+  static bool may_be_ready(W& w) {
+    if (!enabled(w)) return false;
+    if constexpr (requires { w.likely_ready(); })
+      return w.likely_ready();
+    else
+      return true;
   }
   template <class Order>
   static void shuffle(Order& order, std::size_t n) noexcept {
