@@ -19,7 +19,8 @@ std::uint64_t scramble(std::uint64_t x) noexcept {
   return x ^ (x >> 31);
 }
 
-constexpr std::uint64_t patience = 200;  // steps in a row before another gets a turn (X1)
+constexpr std::uint64_t patience =
+    500;  // choices that pass over the one that waits longest before it gets its turn (X1)
 
 constexpr unsigned payload_bits = 49;
 constexpr std::uint64_t spelled_out = std::uint64_t{0xff} << 56;
@@ -157,10 +158,10 @@ std::size_t simulator::next_step(const std::vector<goroutine_core*>& ready) {
                 std::make_shared<cancel_cause>(cancel_cause{"the simulated run has too many steps", {}, nullptr}));
   }
   std::size_t const i = ready.size() == 1 ? 0 : pick(ready);
+  passed_over_ = i != 0 && ready[0]->id == front_ ? passed_over_ + 1 : 0;
+  front_ = ready[0]->id;
   if (record_steps) note(ready[i]);
-  std::uint64_t const id = ready[i]->id;
-  in_a_row_ = id == last_ ? in_a_row_ + 1 : 0;
-  last_ = id;
+  last_ = ready[i]->id;
   return i;
 }
 
@@ -169,7 +170,8 @@ std::size_t simulator::pick(const std::vector<goroutine_core*>& ready) {
   std::size_t last = n;  // one that yielded was the last to become ready, mostly
   while (last > 0 && ready[last - 1]->id != last_) --last;
   bool const could_go_on = last-- > 0;
-  bool const goes_on = could_go_on && !sim.yielded && in_a_row_ < patience;
+  bool const overdue = passed_over_ >= patience;
+  bool const goes_on = could_go_on && !sim.yielded && !overdue;
   std::size_t const usual = goes_on ? last : 0;
   std::size_t wanted = usual;
   switch (policy_) {
@@ -182,7 +184,7 @@ std::size_t simulator::pick(const std::vector<goroutine_core*>& ready) {
       if (goes_on && seed_ % 4 == 2 && draw() % 4 != 0) wanted = usual;
       break;
     case policy::priorities:
-      wanted = in_a_row_ < patience ? by_priority(ready, could_go_on, last) : draw() % n;
+      if (!overdue) wanted = by_priority(ready, could_go_on, last);
       break;
   }
   return settle(usual, wanted, n, could_go_on);

@@ -6,8 +6,8 @@
 //
 //   choice                                           default                    a deviation is
 //   the one that ran last could go on                it                         a preemption
-//   it could, but asked for yield(), or had 200      the longest in line        a preemption
-//     steps in a row
+//   it could, but asked for yield(), or the first    the longest in line        a preemption
+//     in line was passed over 500 times
 //   it waits or has ended                            the longest in line        free
 //   among ready cases                                drawn, always the same     free
 //
@@ -100,8 +100,9 @@ class simulator {
   std::uint64_t seed_ = 0, state_ = 0;
   std::uint32_t choice_count_ = 0;
   std::uint64_t case_count_ = 0;
-  std::uint64_t last_ = 0, in_a_row_ = 0;  // the goroutine that ran last
-  std::vector<std::uint64_t> changes_;     // steps, ascending
+  std::uint64_t last_ = 0;                     // the goroutine that ran last
+  std::uint64_t front_ = 0, passed_over_ = 0;  // who waits longest, and how many choices passed it over
+  std::vector<std::uint64_t> changes_;         // steps, ascending
   std::size_t next_change_ = 0;
   std::uint64_t lowest_ = UINT64_MAX / 4;                     // below all priorities that are drawn
   std::unordered_map<std::uint64_t, std::uint64_t> lowered_;  // by id
