@@ -28,7 +28,7 @@
 
 namespace leash {
 
-/// Random bits for choosing; seeded under simulation.
+/// Random bits for choosing.
 std::uint64_t choice_bits() noexcept;
 
 /// The cases of a select whose number is known: `with(i, f)` calls f on the i-th wait.
@@ -387,7 +387,7 @@ class [[nodiscard]] select_operation
 /// fires. Returns: a variant of all results (void: std::monostate) whose index says which one completed. Cancellation:
 /// first, but for a done() case whose context has ended, which completes. A losing send leaves its value
 ///   where it was; no value is taken but the winner's.
-/// Fairness: uniform among the cases that are ready.  Complexity: linear in the cases, plus sorting their locks.
+/// Fairness: uniform among the cases that are ready (simulated: as the schedule says).  Complexity: linear in the cases, plus sorting their locks.
 template <selectable... Ops>
   requires(sizeof...(Ops) > 0)
 select_operation<std::remove_cvref_t<Ops>...> select(Ops&&... ops) {
