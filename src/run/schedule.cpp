@@ -157,19 +157,25 @@ std::size_t simulator::next_step(const std::vector<goroutine_core*>& ready) {
     end_context(this_worker->rt->root_scope, context_error::cancelled,
                 std::make_shared<cancel_cause>(cancel_cause{"the simulated run has too many steps", {}, nullptr}));
   }
+  if (policy_ == policy::priorities) {
+    priorities_.resize(std::min(before_, ready.size()));
+    while (priorities_.size() < ready.size()) priorities_.push_back(priority(ready[priorities_.size()]));
+  }
   std::size_t const i = ready.size() == 1 ? 0 : pick(ready);
+  if (policy_ == policy::priorities) priorities_.erase(priorities_.begin() + static_cast<std::ptrdiff_t>(i));
   passed_over_ = i != 0 && ready[0]->id == front_ ? passed_over_ + 1 : 0;
   front_ = ready[0]->id;
   if (record_steps) note(ready[i]);
   last_ = ready[i]->id;
+  before_ = ready.size() - 1;
   return i;
 }
 
 std::size_t simulator::pick(const std::vector<goroutine_core*>& ready) {
   std::size_t const n = ready.size();
-  std::size_t last = n;  // one that yielded was the last to become ready, mostly
-  while (last > 0 && ready[last - 1]->id != last_) --last;
-  bool const could_go_on = last-- > 0;
+  std::size_t last = std::min(before_, n);  // if it could go on it became ready after it was chosen
+  while (last < n && ready[last]->id != last_) ++last;
+  bool const could_go_on = last < n;
   bool const overdue = passed_over_ >= patience;
   bool const goes_on = could_go_on && !sim.yielded && !overdue;
   std::size_t const usual = goes_on ? last : 0;
@@ -197,18 +203,17 @@ std::uint64_t simulator::priority(const goroutine_core* g) const {
 
 std::size_t simulator::by_priority(const std::vector<goroutine_core*>& ready, bool could_go_on, std::size_t last) {
   // Half of the time yield() lets all others go first, so that who spins by it does not keep them from running.
-  if (could_go_on && sim.yielded && draw() % 2 == 0) lowered_[ready[last]->id] = --lowest_;
-  std::size_t best = 0;
-  for (std::size_t i = 1; i < ready.size(); ++i)
-    if (priority(ready[i]) > priority(ready[best])) best = i;
+  if (could_go_on && sim.yielded && draw() % 2 == 0) lower(ready, last);
+  auto best = [&] { return static_cast<std::size_t>(std::ranges::max_element(priorities_) - priorities_.begin()); };
   while (next_change_ < changes_.size() && changes_[next_change_] <= count) {
     ++next_change_;
-    lowered_[ready[best]->id] = --lowest_;
-    best = static_cast<std::size_t>(
-        std::max_element(ready.begin(), ready.end(), [&](auto* a, auto* b) { return priority(a) < priority(b); }) -
-        ready.begin());
+    lower(ready, best());
   }
-  return best;
+  return best();
+}
+
+void simulator::lower(const std::vector<goroutine_core*>& ready, std::size_t i) {
+  priorities_[i] = lowered_[ready[i]->id] = --lowest_;
 }
 
 // --- steps

@@ -88,6 +88,7 @@ class simulator {
   std::size_t next_step(const std::vector<goroutine_core*>&);
   std::size_t pick(const std::vector<goroutine_core*>&);
   std::size_t by_priority(const std::vector<goroutine_core*>&, bool could_go_on, std::size_t last);
+  void lower(const std::vector<goroutine_core*>&, std::size_t i);
   std::uint64_t priority(const goroutine_core*) const;
   std::size_t next_case(std::size_t n);
   std::size_t settle(std::size_t usual, std::size_t wanted, std::size_t n, bool preemption);
@@ -101,6 +102,8 @@ class simulator {
   std::uint32_t choice_count_ = 0;
   std::uint64_t case_count_ = 0;
   std::uint64_t last_ = 0;                     // the goroutine that ran last
+  std::vector<std::uint64_t> priorities_;      // of those that are ready, in their order
+  std::size_t before_ = 0;                     // how many others were ready then
   std::uint64_t front_ = 0, passed_over_ = 0;  // who waits longest, and how many choices passed it over
   std::vector<std::uint64_t> changes_;         // steps, ascending
   std::size_t next_change_ = 0;

@@ -366,8 +366,9 @@ exploration explore_schedules(const explore_options& o, const run_once& f) {
     result.steps = std::move(last.steps);
     print_bounded(failure.text, 40);
     std::fprintf(stderr,
-                 "leash: the shortest schedule found (%zu deviations, %zu steps, %zu runs to find it): simulate(",
-                 shorter.best().size(), result.steps.size(), shorter.runs());
+                 "leash: the shortest schedule found, %zu steps, deviates from the default at %zu (%zu runs to find "
+                 "it): simulate(",
+                 result.steps.size(), shorter.best().size(), shorter.runs());
     std::fprintf(stderr, "%s, f) or simulate(\"%.400s\", f)\n", spelled(*result.failing_seed).c_str(),
                  result.schedule.c_str());
     print_steps(result.steps);
