@@ -430,7 +430,6 @@ select_span_operation<T> select(std::vector<receiver<T>>& ends) {
 }
 
 // --- handlers
-// ----------------------------------------------------------------------------------------------------------------
 
 template <class Op, class H>
 struct [[nodiscard]] on_case {
@@ -549,7 +548,6 @@ auto select(on_case<Op, H>&&... cases) {
 }
 
 // --- no case
-// -----------------------------------------------------------------------------------------------------------------
 
 /// Waits for nothing: only cancellation ends it. Wait reason: `select (no cases)`.
 class [[nodiscard]] forever_operation : public operation_base {

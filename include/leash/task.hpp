@@ -245,7 +245,6 @@ inline task<void> promise<void>::get_return_object() noexcept {
 }
 
 // --- what may be awaited
-// ------------------------------------------------------------------------------------------------
 
 template <class T>
 inline constexpr bool is_task = false;

@@ -27,7 +27,6 @@
 namespace leash::testing {
 
 // --- simulated runs
-// ---------------------------------------------------------------------------------------------------------------------
 
 class simulator;
 
@@ -57,35 +56,37 @@ class simulated_run {
 /// without it, in real time until it returns).
 /// Returns and throws as run. Options: workers is ignored.
 template <class F>
-body_t<F> simulate(std::uint64_t seed, const options& o, F&& f) {
-  simulated_run schedule(seed);
-  program p(o, schedule.sim());
-  return run_program(p, std::forward<F>(f));
+body_t<F> simulate(std::uint64_t seed, const options& o, F&& f,
+                   std::source_location where = std::source_location::current()) {
+  simulated_run chosen(seed);
+  program p(o, chosen.sim());
+  return run_program(where, p, std::forward<F>(f));
 }
 template <class F>
-body_t<F> simulate(std::uint64_t seed, F&& f) {
-  return simulate(seed, options{}, std::forward<F>(f));
+body_t<F> simulate(std::uint64_t seed, F&& f, std::source_location where = std::source_location::current()) {
+  return simulate(seed, options{}, std::forward<F>(f), where);
 }
 
 /// As simulate with a seed; `schedule` is one that explore or record gave: "12:1 40:2", at the 12th choice the first
 /// option after the default, at the 40th the second.
 /// Errors: std::invalid_argument for another text.
 template <class F>
-body_t<F> simulate(std::string_view schedule, const options& o, F&& f) {
+body_t<F> simulate(std::string_view schedule, const options& o, F&& f,
+                   std::source_location where = std::source_location::current()) {
   simulated_run chosen(schedule);
   program p(o, chosen.sim());
-  return run_program(p, std::forward<F>(f));
+  return run_program(where, p, std::forward<F>(f));
 }
 template <class F>
-body_t<F> simulate(std::string_view schedule, F&& f) {
-  return simulate(schedule, options{}, std::forward<F>(f));
+body_t<F> simulate(std::string_view schedule, F&& f, std::source_location where = std::source_location::current()) {
+  return simulate(schedule, options{}, std::forward<F>(f), where);
 }
 
 /// One step of a simulated run: a goroutine from where it was chosen to its next wait.
 struct step {
   std::uint64_t goroutine = 0;  // its id; the root's is 1
   std::string name;             // named(...)
-  std::string file;             // where it goes on from: its wait; before the first, who started it; empty: run did
+  std::string file;             // where it goes on from: its wait; before the first, who started it; the root: empty
   unsigned line = 0;
   std::string waited;  // what it waited in, in Go's words; "start", "yield"; empty: it could have gone on at once
   bool operator==(const step&) const = default;
@@ -101,7 +102,6 @@ struct recording {
 };
 
 // --- exploring
-// ---------------------------------------------------------------------------------------------------------------------
 
 /// How explore chooses schedules.
 enum class strategy : std::uint8_t {
@@ -138,10 +138,10 @@ exploration explore_schedules(const explore_options&, const run_once&);
 recording record_run(simulated_run&, const options&, const run_once&);
 
 template <class F>
-run_once repeatedly(F& f) {
-  return [&f](simulation& sim, const options& with) {
+run_once repeatedly(F& f, std::source_location where) {
+  return [&f, where](simulation& sim, const options& with) {
     program p(with, &sim);
-    run_program(p, [&f]() -> decltype(auto) { return f(); });
+    run_program(where, p, [&f]() -> decltype(auto) { return f(); });
   };
 }
 
@@ -155,32 +155,33 @@ run_once repeatedly(F& f) {
 /// can have, see simulate.
 /// Errors: std::logic_error inside a run. What f throws is a result.
 template <class F>
-exploration explore(const explore_options& o, F&& f) {
-  return explore_schedules(o, repeatedly(f));
+exploration explore(const explore_options& o, F&& f, std::source_location where = std::source_location::current()) {
+  return explore_schedules(o, repeatedly(f, where));
 }
 
 /// Runs f once, as simulate, and notes each step. Throws nothing of what f throws.
 template <class F>
-recording record(std::uint64_t seed, const options& o, F&& f) {
+recording record(std::uint64_t seed, const options& o, F&& f,
+                 std::source_location where = std::source_location::current()) {
   simulated_run chosen(seed);
-  return record_run(chosen, o, repeatedly(f));
+  return record_run(chosen, o, repeatedly(f, where));
 }
 template <class F>
-recording record(std::uint64_t seed, F&& f) {
-  return record(seed, options{}, std::forward<F>(f));
+recording record(std::uint64_t seed, F&& f, std::source_location where = std::source_location::current()) {
+  return record(seed, options{}, std::forward<F>(f), where);
 }
 template <class F>
-recording record(std::string_view schedule, const options& o, F&& f) {
+recording record(std::string_view schedule, const options& o, F&& f,
+                 std::source_location where = std::source_location::current()) {
   simulated_run chosen(schedule);
-  return record_run(chosen, o, repeatedly(f));
+  return record_run(chosen, o, repeatedly(f, where));
 }
 template <class F>
-recording record(std::string_view schedule, F&& f) {
-  return record(schedule, options{}, std::forward<F>(f));
+recording record(std::string_view schedule, F&& f, std::source_location where = std::source_location::current()) {
+  return record(schedule, options{}, std::forward<F>(f), where);
 }
 
 // --- tests that expect no leaks
-// ---------------------------------------------------------------------------------------------------------------------
 
 struct watch_state;
 

@@ -34,6 +34,8 @@ struct timer_entry {
   /// without the lock.
   goroutine_core* (*expire)(timer_entry*, timer_entry*& later) = nullptr;
   void (*fire)(timer_entry*) = nullptr;
+  /// The runtime has ended: the timer stands in no wheel any more and never fires. Only for what may be armed then.
+  void (*abandon)(timer_entry*) = nullptr;
 };
 
 class timer_wheel {
@@ -56,6 +58,9 @@ class timer_wheel {
   std::int64_t next_time() const noexcept { return next_.load(std::memory_order_relaxed); }
   /// Takes out everything due and wakes it. Any thread; not under the lock. The number of timers taken out.
   std::size_t expire(std::int64_t now);
+
+  /// Takes out everything and abandons it; when nobody uses the wheel any more.
+  void abandon_all();
 
   std::size_t size() const noexcept { return count_.load(std::memory_order_relaxed); }
 

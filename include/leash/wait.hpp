@@ -67,6 +67,16 @@ enum class wait_reason : std::uint8_t {
 inline constexpr std::size_t wait_reasons = 22;
 const char* name_of(wait_reason) noexcept;
 
+/// Somebody uses an event or condition. If a verdict rests on nobody reaching it any more, that is a breach of the
+/// premise: said once on the standard error, and no verdict rests on objects made at that place again (rule 8).
+LEASH_COLD void breach(placed_object*) noexcept;
+LEASH_INLINE void reached(placed_object* o) noexcept {
+  if (o->unreachable_in.load(std::memory_order_relaxed) != 0) [[unlikely]]
+    breach(o);
+}
+/// True if an object made there was reached though it could not be.
+bool breached(std::source_location) noexcept;
+
 /// Set once anything was reclaimed: guards look at their goroutine's fate only then.
 extern std::atomic<bool> reclaimed_anything;
 
@@ -133,6 +143,11 @@ class wait_queue {
   std::atomic<waiter*> head_{nullptr};
   waiter* tail_ = nullptr;
 };
+
+/// Under the queue's lock: claims everybody in it. After the lock is given back: schedule_all.
+goroutine_core* claim_all(wait_queue&) noexcept;
+/// Makes a list of claimed goroutines (by next) runnable, behind those that are already.
+void schedule_all(goroutine_core*) noexcept;
 
 /// A queue whose length can be read without its lock.
 class counted_queue : public wait_queue {

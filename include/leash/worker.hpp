@@ -43,7 +43,8 @@ struct worker {
   goroutine_core* current = nullptr;
   const std::byte* stack_top = nullptr;  // what lies below it on the thread's stack dies when the goroutine suspends
   std::uint32_t chain = 0;               // goroutines taken from `next` in a row
-  std::uint64_t id = 0, last_id = 0;     // goroutine ids reserved for this worker
+  std::int64_t fresh_oldest = 0, fresh_since = 0;  // the oldest of `fresh` when it was looked at, and since when it is
+  std::uint64_t id = 0, last_id = 0;               // goroutine ids reserved for this worker
   std::uint64_t random = 0;
   std::atomic<std::uint64_t> spawned{0}, ended{0};  // written by this worker only
 
@@ -92,6 +93,7 @@ struct runtime {
   ~runtime();
 
   std::uint16_t index = 0;
+  std::uint64_t serial = 0;  // never used again, as the index is
   std::uint32_t worker_count = 0;
   std::unique_ptr<worker[]> workers;
   runtime_hooks hooks;
@@ -107,6 +109,7 @@ struct runtime {
   std::atomic<bool> stopping{false};
   std::unique_ptr<blocking_pool> blocking;
   std::uint32_t blocking_threads = 0;
+  std::uint32_t stuck_after = 10'000;  // milliseconds
 
   // Overflow and goroutines made runnable by threads that are not workers, in arrays: taking a portion must not touch
   // the goroutines themselves, one cache miss after the other.
@@ -118,10 +121,11 @@ struct runtime {
   // idle: bits 0..11 sleeping workers, 12..23 workers looking for work, 24 a sentry is on watch
   alignas(64) std::atomic<std::uint32_t> idle{0};
   std::mutex idle_lock;
-  worker* sleepers = nullptr;                // under idle_lock
-  worker* sentry = nullptr;                  // under idle_lock; a sleeper
-  std::int64_t sentry_until = 0;             // under idle_lock: when it looks up next
-  std::atomic<std::int64_t> quiet_again{0};  // no quiet check before: it may be dear
+  worker* sleepers = nullptr;                      // under idle_lock
+  worker* sentry = nullptr;                        // under idle_lock; a sleeper
+  std::int64_t sentry_until = 0;                   // under idle_lock: when it looks up next
+  std::atomic<std::int64_t> quiet_again{0};        // no quiet check before: it may be dear
+  std::atomic<std::int64_t> quiet_due{INT64_MAX};  // the hook's: look again then, though nothing has happened
 
   static constexpr std::uint32_t one_sleeper = 1, one_spinner = 1u << 12, has_sentry = 1u << 24;
   static constexpr std::uint32_t sleeper_mask = one_spinner - 1, spinner_mask = (has_sentry - 1) & ~sleeper_mask;
@@ -207,7 +211,6 @@ std::uint32_t verdict_generation() noexcept;
 spin_lock& join_lock_of(const goroutine_core*) noexcept;
 
 // --- simulation: one worker, virtual time, a chosen schedule
-// -------------------------------------------------------------
 struct blocking_job;
 struct simulation {
   std::int64_t now = 0;

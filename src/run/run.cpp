@@ -17,6 +17,7 @@ namespace leash {
 namespace {
 
 constexpr std::uint32_t default_blocking_threads = 256;
+constexpr nanoseconds confined_settles = std::chrono::seconds(1);
 
 unsigned processors() noexcept {
   cpu_set_t set;
@@ -65,10 +66,24 @@ struct program::state {
     if (untold && !all) watch->leaked(r);
     if (chosen.action != leak_action::reclaim) return false;  // all: deadlock_error will tell
     if (untold && all) (void)r.begin();                       // described while all are there
-    auto const victims = kill_victims(r);
+    auto const victims = kill_victims(r, {});
     if (untold && all && !victims.empty()) watch->leaked(r);
     for (auto& v : victims) drop_ref(v.first, ref_watch);
     return !victims.empty();
+  }
+
+  /// The leaks to act on. What is only confined could still be reached by a thread that leash does not know, so it
+  /// counts here when it has stayed as it is for a while. Virtual time knows no such threads.
+  static leak_report look(runtime* rt) {
+    leak_report r = find_leaks_of(rt);
+    rt->quiet_due.store(INT64_MAX, std::memory_order_relaxed);
+    if (rt->sim != nullptr) return r;
+    bool const young = std::any_of(r.begin(), r.end(), [](const leak& l) {
+      return l.grade == leak_grade::confined && l.who.waited < confined_settles;
+    });
+    if (!young) return r;
+    rt->quiet_due.store(runtime_now(rt) + confined_settles.count() / 4, std::memory_order_relaxed);
+    return find_leaks_of(rt, false);
   }
 
   static bool quiet(runtime* rt) {
@@ -76,7 +91,7 @@ struct program::state {
     std::lock_guard guard(s.lock);
     std::size_t const left = rt->live_goroutines();
     if (left == 0) return false;
-    leak_report const r = find_leaks_of(rt);
+    leak_report const r = look(rt);
     if (r.empty()) return false;
     bool const all = r.size() == left;
     if (s.tell(r, all)) {
@@ -85,9 +100,9 @@ struct program::state {
     }
     if (!all) return false;  // somebody outside may still move the others
     if (!s.deadlock) s.deadlock = r;
-    kill_all(r);
+    bool const moved = kill_all(r) != 0;
     order_simulated(rt);
-    return true;
+    return moved;
   }
 
   /// A report lists goroutines as they lie in memory; which of them unwinds first must not depend on that.
@@ -102,7 +117,7 @@ struct program::state {
     std::int64_t due = s.next_check.load(std::memory_order_relaxed);
     if (now < due || !s.next_check.compare_exchange_strong(due, now + s.chosen.leak_check_every.count())) return;
     std::lock_guard guard(s.lock);
-    leak_report const r = find_leaks_of(rt);
+    leak_report const r = look(rt);
     if (!r.empty()) s.tell(r, false);
   }
 };
@@ -128,6 +143,7 @@ program::program(const options& o, simulation* sim) {
   r.sim = sim;
   r.above = s_.get();
   r.hooks.quiet = &state::quiet;
+  r.stuck_after = static_cast<std::uint32_t>(std::min<std::int64_t>(o.stuck_after.count() / 1'000'000, INT32_MAX));
   if (o.leak_check_every > nanoseconds::zero()) r.hooks.tick = &state::tick;
   r.blocking = std::make_unique<blocking_pool>(o.blocking_threads != 0 ? o.blocking_threads : default_blocking_threads);
   prepare_workers(r, sim != nullptr ? 1 : o.workers != 0 ? o.workers : std::min(processors(), max_workers));
@@ -151,6 +167,7 @@ program::~program() {
   unlink_context(core);
   s_->watch->ended(s_->rt.index);
   unregister_runtime(s_->rt);
+  for (std::uint32_t i = 0; i < s_->rt.worker_count; ++i) s_->rt.workers[i].timers.abandon_all();
   unhold(static_cast<context_core*>(core));
 }
 

@@ -28,7 +28,6 @@ constexpr std::uint64_t spelled_out = std::uint64_t{0xff} << 56;
 }  // namespace
 
 // --- spelling
-// -------------------------------------------------------------------------------------------------------------
 
 std::string text_of(const deviations& all) {
   std::string text;
@@ -102,7 +101,6 @@ std::optional<deviations> deviations_of(std::uint64_t seed) {
 }
 
 // --- choosing
-// -------------------------------------------------------------------------------------------------------------
 
 simulator::simulator(deviations script) : policy_(policy::follow), script_(std::move(script)) { connect(); }
 
@@ -217,7 +215,6 @@ void simulator::lower(const std::vector<goroutine_core*>& ready, std::size_t i) 
 }
 
 // --- steps
-// ----------------------------------------------------------------------------------------------------------------
 
 namespace {
 
@@ -228,11 +225,11 @@ bool is_own(std::string_view file) {
   return folder == "leash" || folder.ends_with("/leash");
 }
 
-// The innermost line that is not the library's; null: there is none, as for a root that was not started yet.
+// The innermost line that is not the library's; before the start, who started it. null: the root, which has none then.
 const std::source_location* where_of(const goroutine_core* g) {
   for (const promise_base* p = g->leaf; p != nullptr; p = p->up != nullptr ? p->up->parent : nullptr)
     if (!is_own(p->where.file_name())) return &p->where;
-  return is_own(g->spawned_at.file_name()) ? nullptr : &g->spawned_at;
+  return g == this_worker->rt->root ? nullptr : &g->spawned_at;
 }
 
 std::string name_of_goroutine(const goroutine_core* g) {

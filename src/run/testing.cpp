@@ -231,7 +231,6 @@ class shortening {
 };
 
 // --- printing
-// -------------------------------------------------------------------------------------------------------------
 
 void print_bounded(const std::string& text, std::size_t most_lines) {
   std::istringstream in(text);

@@ -76,7 +76,7 @@ void watch_state::add(const leak_report& r) {
   if (r.empty()) return;
   leak_findings const& f = *r.findings;
   for (std::size_t d = 0; d < r.size(); ++d) {
-    std::uint16_t const index = f.pass.nodes[f.pass.dead[d]].g->runtime_index;
+    std::uint16_t const index = f.pass.known.goroutine_at(f.pass.dead[d])->runtime_index;
     if (!runs.contains(index) || !told.emplace(index, f.ids[d]).second) continue;
     if (entries.size() == most_entries) {
       ++left_out;
@@ -109,7 +109,8 @@ std::string watch_state::take() {
     std::lock_guard guard(lock);
     if (runs.empty()) return text();
   }
-  leak_report const r = find_leaks_of(nullptr);  // not under the lock: a run that goes on may be telling of a leak
+  // Proven only: threads of the test may still reach what is confined. Not under the lock: a run may be telling of a leak.
+  leak_report const r = find_leaks_of(nullptr, false);
   std::lock_guard guard(lock);
   add(r);
   return text();
@@ -134,7 +135,8 @@ failure_handler set_failure_handler(failure_handler h) noexcept { return handler
 void expect_no_leaks(std::source_location where) {
   std::string text;
   if (this_worker != nullptr) {
-    if (leak_report const r = find_leaks(); !r.empty()) {
+    runtime* rt = this_worker->rt;
+    if (leak_report const r = find_leaks_of(rt, rt->sim != nullptr); !r.empty()) {
       std::ostringstream out;
       out << r;
       text = std::move(out).str();

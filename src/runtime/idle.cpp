@@ -190,6 +190,7 @@ goroutine_core* idle(worker& w) noexcept {
           spin = false;
           continue;
         }
+        until = rt.quiet_due.load(std::memory_order_relaxed);
       } else {
         until = rt.quiet_again.load(std::memory_order_relaxed);  // look again then, if nothing happens before
       }

@@ -77,6 +77,15 @@ bool timer_wheel::disarm(timer_entry* t) noexcept {
   return true;
 }
 
+void timer_wheel::abandon_all() {
+  for (auto& level : slots_)
+    for (timer_entry*& head : level)
+      while (timer_entry* t = head) {
+        unlink(t);
+        t->abandon(t);
+      }
+}
+
 std::size_t timer_wheel::expire(std::int64_t now) {
   // In portions, so that nobody who arms a timer waits long for the lock.
   constexpr std::size_t portion = 64;

@@ -23,11 +23,10 @@ std::atomic<runtime*> runtimes[max_runtimes];
 std::shared_mutex runtimes_lock;
 
 std::atomic<std::uint64_t> ids{1};
-std::atomic<std::uint32_t> milliseconds{0};
 
 constexpr std::uint32_t chain_limit = 64;
 constexpr std::uint32_t look_around_every = 61;
-constexpr std::uint32_t old_every = 31;
+constexpr std::int64_t longest_fresh = 5'000'000;  // ns that the oldest new goroutine waits while newer ones run
 
 void push_local(worker& w, goroutine_core* g) noexcept {
   if (!w.queue.push(g)) [[unlikely]] {
@@ -86,15 +85,13 @@ std::int64_t runtime_now(const runtime* rt) noexcept {
 
 std::int64_t look_at_clock(runtime& rt) noexcept {
   std::int64_t const now = runtime_now(&rt);
-  milliseconds.store(static_cast<std::uint32_t>(now / 1'000'000), std::memory_order_relaxed);
+  coarse_milliseconds.store(static_cast<std::uint32_t>(now / 1'000'000), std::memory_order_relaxed);
   return now;
 }
 
 clock::time_point clock::now() noexcept {
   return time_point(nanoseconds(runtime_now(this_worker != nullptr ? this_worker->rt : nullptr)));
 }
-
-std::uint32_t coarse_tick() noexcept { return milliseconds.load(std::memory_order_relaxed); }
 
 std::uint64_t new_goroutine_id(std::uint16_t runtime_index) noexcept {
   worker* w = this_worker;
@@ -129,7 +126,6 @@ std::size_t runtime::live_goroutines() const noexcept {
 }
 
 // --- making runnable
-// ----------------------------------------------------------------------------------------------------
 
 runtime::~runtime() {
   while (goroutine_chunk* c = global_head) {
@@ -205,7 +201,6 @@ void schedule_last(goroutine_core* g) {
 }
 
 // --- finding
-// --------------------------------------------------------------------------------------------------------------
 
 LEASH_INLINE static goroutine_core* take_next(worker& w) noexcept {
   goroutine_core* g = w.next.load(std::memory_order_relaxed);
@@ -337,7 +332,6 @@ goroutine_core* find_simulated(worker& w) noexcept {
 }
 
 // --- runtimes
-// ---------------------------------------------------------------------------------------------------------------
 
 runtime* runtime_at(std::uint16_t index) noexcept { return runtimes[index].load(std::memory_order_acquire); }
 
@@ -354,7 +348,9 @@ void visit_runtime(std::uint16_t index, const std::function<void(runtime&)>& f) 
 }
 
 void register_runtime(runtime& rt) {
+  static std::uint64_t serials = 0;
   std::lock_guard guard(runtimes_lock);
+  rt.serial = ++serials;
   for (std::size_t i = 0; i < max_runtimes; ++i)
     if (runtimes[i].load(std::memory_order_relaxed) == nullptr) {
       rt.index = static_cast<std::uint16_t>(i);
@@ -380,6 +376,7 @@ void prepare_workers(runtime& rt, std::uint32_t count) {
     w.timers.start(runtime_now(&rt), rt.sim != nullptr ? 0 : 16);
     w.random = rt.sim != nullptr ? rt.sim->seed : 0x9e3779b97f4a7c15u * (i + 1);
   }
+  look_at_clock(rt);  // before the first goroutine is made
 }
 
 static void work(worker& w) noexcept {
@@ -390,8 +387,6 @@ static void work(worker& w) noexcept {
 
 void run_workers(runtime& rt) {
   std::vector<std::thread> threads;
-
-  look_at_clock(rt);
   try {
     threads.reserve(rt.worker_count - 1);
     for (std::uint32_t i = 1; i < rt.worker_count; ++i)
@@ -407,6 +402,17 @@ void run_workers(runtime& rt) {
   while (rt.visitors.load(std::memory_order_acquire) != 0) std::this_thread::yield();
 }
 
+/// New goroutines are taken newest first, and after those that were woken: the oldest must get its turn. By time, not by
+/// count: each one that is begun too early keeps all that it starts alive at once.
+static goroutine_core* take_overdue(worker& w, std::int64_t now) noexcept {
+  if (std::int64_t const oldest = w.fresh.oldest(); oldest != w.fresh_oldest || w.fresh.empty()) {
+    w.fresh_oldest = oldest;
+    w.fresh_since = now;
+    return nullptr;
+  }
+  return now - w.fresh_since > longest_fresh ? w.fresh.steal() : nullptr;
+}
+
 goroutine_core* find_work(worker& w) noexcept {
   runtime& rt = *w.rt;
   if (rt.sim != nullptr) return find_simulated(w);
@@ -420,11 +426,8 @@ goroutine_core* find_work(worker& w) noexcept {
     for (std::uint32_t i = 0; i < rt.worker_count; ++i)
       if (rt.workers[i].timers.next_time() <= now) rt.workers[i].timers.expire(now);
     if (rt.hooks.tick != nullptr) rt.hooks.tick(&rt, now);
+    if (goroutine_core* g = take_overdue(w, now)) return g;
     if (goroutine_core* g = take_global(w)) return g;
-  }
-  if (tick % old_every == 0) {
-    // New goroutines are taken newest first, and after those that were woken: the oldest must get its turn.
-    if (goroutine_core* g = w.fresh.steal()) return g;
   }
   if (w.chain < chain_limit) [[likely]] {
     if (goroutine_core* g = take_next(w)) {

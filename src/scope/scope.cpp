@@ -25,13 +25,13 @@ scope_core::scope_core(std::source_location where) : context_core(object_type::s
   destroy = [](context_core* c) noexcept { delete static_cast<scope_core*>(c); };
 }
 
-// In the arena: the marker reads the counts of scopes that may be ending.
+// In the arena: the marker reads the counts of scopes that may be ending. Not among the objects: it is none.
 static scope_shard* make_shards() {
-  void* memory = arena::allocate(arena::kind::object, scope_core::shards * sizeof(scope_shard));
+  void* memory = arena::allocate(arena::kind::frame, scope_core::shards * sizeof(scope_shard));
   return new (memory) scope_shard[scope_core::shards];
 }
 static void free_shards(scope_shard* s) noexcept {
-  if (s != nullptr) arena::deallocate(arena::kind::object, s, scope_core::shards * sizeof(scope_shard));
+  if (s != nullptr) arena::deallocate(arena::kind::frame, s, scope_core::shards * sizeof(scope_shard));
 }
 
 scope_core::~scope_core() { free_shards(more.load(std::memory_order_relaxed)); }
@@ -119,14 +119,21 @@ void scope_core::count_down() noexcept {
   {
     spin_guard guard(lock);
     if (--nonempty == 0) {
-      woken = end_waits(joiners);
+      woken = claim_all(joiners);
       tell = emptied;
     }
   }
   // Nobody may touch the scope from here on: a joiner may be destroying it. (Not a root scope: its runtime waits for
   // stop.)
-  wake_list(woken);
+  schedule_all(woken);
   if (tell != nullptr) tell(this);
+}
+
+bool scope_core::hold_open() noexcept {
+  spin_guard guard(lock);
+  if (nonempty == 0) return false;
+  ++nonempty;
+  return true;
 }
 
 void scope_core::remove(goroutine_core* g) noexcept {
@@ -156,7 +163,13 @@ void scope_core::remove(goroutine_core* g) noexcept {
   if (emptied_shard) count_down();
 }
 
+void scope_core::close() noexcept {
+  spin_guard guard(lock);
+  over = true;
+}
+
 void scope_core::add_remote() noexcept {
+  hold(this);
   remotes.fetch_add(1, std::memory_order_relaxed);
   bool opens = false;
   {
@@ -177,6 +190,7 @@ void scope_core::drop_remote() noexcept {
     emptied_shard = first.leave() && first.counting;
   }
   if (emptied_shard) count_down();
+  unhold(this);
 }
 
 void scope_core::start_counting() noexcept {
@@ -270,10 +284,11 @@ void check_borrowing(scope_core* s, goroutine_core* child, std::source_location 
   std::size_t const bytes = child->type->callable_bytes(child, begin);
   auto const low = reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0));
   auto const high = reinterpret_cast<std::uintptr_t>(w->stack_top);
+  auto on_stack = [&](std::uintptr_t at) { return (at >= low && at < high) || is_on_shadowed_stack(at, low, high); };
   for (std::size_t i = 0; i + 8 <= bytes; i += 8) {
     std::uintptr_t word = 0;
     __builtin_memcpy(&word, begin + i, 8);
-    if (word >= low && word < high) [[unlikely]] {
+    if (on_stack(word)) [[unlikely]] {
       throw_misuse(
           "go(): the callable or an argument points into the running goroutine's stack, which is gone when the new "
           "goroutine runs: move the value in, or declare it in a coroutine outside the scope's body",
@@ -311,7 +326,6 @@ void remove_joiner(goroutine_core* target, waiter* w) noexcept {
 }
 
 // --- the end of a goroutine
-// -------------------------------------------------------------------------------------------------
 
 namespace {
 
