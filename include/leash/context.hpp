@@ -160,6 +160,8 @@ class done_wait : public waiter {
     what = op.context_;
   }
   spin_lock& lock() noexcept { return context()->lock; }
+  /// A hint without the lock, for select.
+  bool likely_ready() noexcept { return context()->ended.load(std::memory_order_relaxed) != 0; }
   bool claim() noexcept { return context()->ended.load(std::memory_order_acquire) != 0; }
   void complete() const noexcept {}
   void enqueue() noexcept { context()->done_waiters.push(this); }

@@ -28,7 +28,7 @@
 
 namespace leash {
 
-/// Random bits for choosing; seeded under simulation.
+/// Random bits for choosing.
 std::uint64_t choice_bits() noexcept;
 
 /// The cases of a select whose number is known: `with(i, f)` calls f on the i-th wait.
@@ -164,6 +164,8 @@ class select_core {
     std::size_t const n = cases_.size();
     if (n == 0) return false;
     per_case<std::uint16_t, Cases> order(n);
+    if (worker* w = this_worker; w != nullptr && w->rt->sim != nullptr) [[unlikely]]
+      return poll_simulated(*w->rt->sim, order);
     shuffle(order, n);
     for (std::size_t k = 0; k < n; ++k) {
       if (cases_.with(order[k], [](auto& w) { return attempt(w); })) {
@@ -264,6 +266,32 @@ class select_core {
     l.unlock();
     if (now) w.complete();
     return now;
+  }
+  // The schedule chooses among those that seem to be ready, one after the other.
+  template <class Order>
+  LEASH_NOINLINE bool poll_simulated(simulation& s, Order& order) {
+    std::size_t left = 0;
+    for (std::size_t i = 0; i < cases_.size(); ++i)
+      if (cases_.with(i, [](auto& w) { return may_be_ready(w); })) order[left++] = static_cast<std::uint16_t>(i);
+    while (left > 0) {
+      std::size_t const k = left == 1 ? 0 : s.choose_case(left);
+      std::uint16_t const i = order[k];
+      if (cases_.with(i, [](auto& w) { return attempt(w); })) {
+        winner_ = i;
+        return true;
+      }
+      for (std::size_t j = k + 1; j < left; ++j) order[j - 1] = order[j];
+      --left;
+    }
+    return false;
+  }
+  template <class W>
+  static bool may_be_ready(W& w) {
+    if (!enabled(w)) return false;
+    if constexpr (requires { w.likely_ready(); })
+      return w.likely_ready();
+    else
+      return true;
   }
   template <class Order>
   static void shuffle(Order& order, std::size_t n) noexcept {
@@ -376,7 +404,7 @@ class [[nodiscard]] select_operation
 /// fires. Returns: a variant of all results (void: std::monostate) whose index says which one completed. Cancellation:
 /// first, but for a done() case whose context has ended, which completes. A losing send leaves its value
 ///   where it was; no value is taken but the winner's.
-/// Fairness: uniform among the cases that are ready.  Complexity: linear in the cases, plus sorting their locks.
+/// Fairness: uniform among the cases that are ready (simulated: as the schedule says).  Complexity: linear in the cases, plus sorting their locks.
 template <selectable... Ops>
   requires(sizeof...(Ops) > 0)
 select_operation<std::remove_cvref_t<Ops>...> select(Ops&&... ops) {

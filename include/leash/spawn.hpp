@@ -94,7 +94,7 @@ struct goroutine_block : goroutine_of<body_t<F, kept_t<Args>...>> {
 
   template <class F2, class... A2>
   goroutine_block(std::uint64_t word, std::uint16_t rt, std::source_location where, F2&& f, A2&&... args)
-      : base(&type_of, word, new_goroutine_id(), rt, where), call(std::forward<F2>(f), std::forward<A2>(args)...) {
+      : base(&type_of, word, new_goroutine_id(rt), rt, where), call(std::forward<F2>(f), std::forward<A2>(args)...) {
     this->bits = g_has_callable;
   }
   ~goroutine_block() {}

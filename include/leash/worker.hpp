@@ -24,6 +24,7 @@
 #include <memory>
 #include <mutex>
 #include <source_location>
+#include <utility>
 #include <vector>
 
 namespace leash {
@@ -193,8 +194,8 @@ std::int64_t runtime_now(const runtime*) noexcept;
 /// The worker of the calling thread and the goroutine that runs on it; or throws std::logic_error naming `what`.
 goroutine_core* running_goroutine(const char* what, std::source_location where);
 
-/// A fresh goroutine id.
-std::uint64_t new_goroutine_id() noexcept;
+/// A fresh goroutine id. Simulated runtimes count from 1, so that a run does not depend on what ran before it.
+std::uint64_t new_goroutine_id(std::uint16_t runtime_index) noexcept;
 /// Counts a goroutine that is about to be scheduled for the first time.
 void count_spawned(runtime*) noexcept;
 /// The goroutine's last owner gives its slot back.
@@ -218,15 +219,20 @@ std::uint32_t verdict_generation() noexcept;
 /// The lock that guards g's joiners.
 spin_lock& join_lock_of(const goroutine_core*) noexcept;
 
-// --- simulation: one worker, virtual time, a seeded schedule
+// --- simulation: one worker, virtual time, a chosen schedule
+struct blocking_job;
 struct simulation {
   std::int64_t now = 0;
-  std::vector<goroutine_core*> ready;
-  std::uint64_t seed = 1;  // for what chooses inside: select
-  /// Chooses among the runnable goroutines; there is at least one.
+  std::vector<goroutine_core*> ready;  // in the order in which they became so
+  std::uint64_t seed = 1;
+  bool yielded = false;  // the goroutine that ran last asked for it, by yield()
+  /// The next step: which of these runs. Called for each step; there is at least one.
   std::function<std::size_t(const std::vector<goroutine_core*>&)> choose;
-  /// Ready operations that may complete at once before a goroutine must let others run; >= 1.
-  std::function<std::uint16_t()> budget;
+  /// Which of n >= 2 cases that seem to be ready a select tries next.
+  std::function<std::size_t(std::size_t n)> choose_case;
+  /// Calls of blocking() that were not made yet: their goroutines stand in `ready`, parked; a step makes the call.
+  std::vector<std::pair<goroutine_core*, blocking_job*>> calls;
+  bool call_outlasted = false;  // one was not waited for to its end: the run is no longer determined
 };
 
 }  // namespace leash

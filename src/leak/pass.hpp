@@ -46,6 +46,8 @@ struct leak_findings {
 
 leak_report make_report(leak_pass&&);
 leak_report find_leaks_of(const runtime*, bool confined = true);
+/// True if a leak that is only confined has waited for less than that.
+bool has_young_confined(const leak_report&, nanoseconds) noexcept;
 /// Held during a pass, and while what it found is looked at: passes take turns.
 std::mutex& pass_lock() noexcept;
 

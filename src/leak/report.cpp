@@ -4,6 +4,7 @@
 #include <ostream>
 #include <sstream>
 
+#include "../observe/frozen.hpp"
 #include "../observe/looking.hpp"
 #include "pass.hpp"
 
@@ -122,6 +123,16 @@ leak_report make_report(leak_pass&& p) {
 leak_report find_leaks_of(const runtime* only, bool confined) {
   std::lock_guard guard(pass_lock());
   return make_report(leak_pass(only, confined));
+}
+
+bool has_young_confined(const leak_report& r, nanoseconds settled) noexcept {
+  if (r.findings == nullptr || !r.findings->pass.known.any_in_frames) return false;
+  graph const& known = r.findings->pass.known;
+  auto const limit = static_cast<std::uint32_t>(settled.count() / 1'000'000);
+  return std::any_of(r.findings->pass.dead.begin(), r.findings->pass.dead.end(), [&](std::uint32_t i) {
+    return (known.nodes[i].flags & graph_node::confined) != 0 &&
+           coarse_tick() - frozen::read(known.goroutine_at(i)->parked_at) < limit;
+  });
 }
 
 leak_report find_leaks() { return find_leaks_of(this_worker != nullptr ? this_worker->rt : nullptr); }

@@ -10,6 +10,7 @@
 #include <unordered_set>
 
 #include "../leak/pass.hpp"
+#include "watch.hpp"
 
 namespace leash {
 
@@ -45,11 +46,12 @@ struct program::state {
   std::optional<leak_report> deadlock;
   std::exception_ptr handler_failed;
   std::atomic<std::int64_t> next_check{0};
+  std::shared_ptr<testing::watch_state> watch;  // told of leaks that nobody else is
 
   static state& of(runtime* rt) noexcept { return *static_cast<state*>(rt->above); }
 
-  /// Tells on_leak of those that are new, and acts. True: something was reclaimed.
-  bool tell(const leak_report& r, bool act) {
+  /// Tells on_leak of those that are new, and acts. True: something was reclaimed. all: nothing but these is left.
+  bool tell(const leak_report& r, bool all) {
     bool fresh = false;
     for (std::uint64_t id : r.findings->ids) fresh |= reported.insert(id).second;
     if (fresh && chosen.action == leak_action::abort) fatal(as_text(r));
@@ -60,8 +62,12 @@ struct program::state {
         if (!handler_failed) handler_failed = std::current_exception();
       }
     }
-    if (!act || chosen.action != leak_action::reclaim) return false;
+    bool const untold = fresh && !chosen.on_leak;
+    if (untold && !all) watch->leaked(r);
+    if (chosen.action != leak_action::reclaim) return false;  // all: deadlock_error will tell
+    if (untold && all) (void)r.begin();                       // described while all are there
     auto const victims = kill_victims(r, {});
+    if (untold && all && !victims.empty()) watch->leaked(r);
     for (auto& v : victims) drop_ref(v.first, ref_watch);
     return !victims.empty();
   }
@@ -72,10 +78,7 @@ struct program::state {
     leak_report r = find_leaks_of(rt);
     rt->quiet_due.store(INT64_MAX, std::memory_order_relaxed);
     if (rt->sim != nullptr) return r;
-    bool const young = std::any_of(r.begin(), r.end(), [](const leak& l) {
-      return l.grade == leak_grade::confined && l.who.waited < confined_settles;
-    });
-    if (!young) return r;
+    if (!has_young_confined(r, confined_settles)) return r;
     rt->quiet_due.store(runtime_now(rt) + confined_settles.count() / 4, std::memory_order_relaxed);
     return find_leaks_of(rt, false);
   }
@@ -88,10 +91,21 @@ struct program::state {
     leak_report const r = look(rt);
     if (r.empty()) return false;
     bool const all = r.size() == left;
-    if (s.tell(r, true)) return true;
+    if (s.tell(r, all)) {
+      order_simulated(rt);
+      return true;
+    }
     if (!all) return false;  // somebody outside may still move the others
     if (!s.deadlock) s.deadlock = r;
-    return kill_all(r) != 0;
+    bool const moved = kill_all(r) != 0;
+    order_simulated(rt);
+    return moved;
+  }
+
+  /// A report lists goroutines as they lie in memory; which of them unwinds first must not depend on that.
+  static void order_simulated(runtime* rt) {
+    if (rt->sim == nullptr) return;
+    std::sort(rt->sim->ready.begin(), rt->sim->ready.end(), [](auto* a, auto* b) { return a->id < b->id; });
   }
 
   static void tick(runtime* rt, std::int64_t now) {
@@ -105,7 +119,7 @@ struct program::state {
     std::int64_t const after = runtime_now(rt);
     s.next_check.store(after + std::max(s.chosen.leak_check_every.count(), 20 * (after - now)),
                        std::memory_order_relaxed);
-    if (!r.empty()) s.tell(r, true);
+    if (!r.empty()) s.tell(r, false);
   }
 };
 
@@ -142,6 +156,8 @@ program::program(const options& o, simulation* sim) {
   core->runtime_index = r.index;
   core->policy = on_error::keep_going;
   r.root_scope = core;
+  s_->watch = testing::watch_of_this_thread();
+  s_->watch->began(r.index);
   spin_guard guard(core->lock);
   core->start_counting();
   core->emptied = [](scope_core* c) { runtime_at(c->runtime_index)->stop(); };
@@ -150,6 +166,7 @@ program::program(const options& o, simulation* sim) {
 program::~program() {
   scope_core* core = s_->root->core();
   unlink_context(core);
+  s_->watch->ended(s_->rt.index);
   unregister_runtime(s_->rt);
   for (std::uint32_t i = 0; i < s_->rt.worker_count; ++i) s_->rt.workers[i].timers.abandon_all();
   unhold(static_cast<context_core*>(core));
@@ -164,6 +181,7 @@ void program::run(goroutine_core* root) {
   s_->root->core()->add(root, true);  // no worker yet: it goes to the runtime's queue
   run_workers(s_->rt);
   std::exception_ptr const error = s_->root->core()->take_errors();
+  if (s_->deadlock) s_->watch->withdraw(s_->rt.index, *s_->deadlock);
   if (s_->deadlock) throw deadlock_error(*std::move(s_->deadlock));
   if (error) std::rethrow_exception(error);
   if (s_->handler_failed) std::rethrow_exception(s_->handler_failed);

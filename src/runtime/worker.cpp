@@ -90,11 +90,15 @@ clock::time_point clock::now() noexcept {
   return time_point(nanoseconds(runtime_now(this_worker != nullptr ? this_worker->rt : nullptr)));
 }
 
-std::uint64_t new_goroutine_id() noexcept {
+std::uint64_t new_goroutine_id(std::uint16_t runtime_index) noexcept {
   worker* w = this_worker;
-  if (w == nullptr) return ids.fetch_add(1, std::memory_order_relaxed);
+  if (w == nullptr) {
+    runtime* rt = runtime_at(runtime_index);
+    return (rt != nullptr && rt->sim != nullptr ? rt->next_id : ids).fetch_add(1, std::memory_order_relaxed);
+  }
   if (w->id == w->last_id) {
-    std::uint64_t const portion = w->rt->sim != nullptr ? 1 : 256;
+    if (w->rt->sim != nullptr) return w->rt->next_id.fetch_add(1, std::memory_order_relaxed);
+    std::uint64_t const portion = 256;
     w->id = ids.fetch_add(portion, std::memory_order_relaxed);
     w->last_id = w->id + portion;
   }
@@ -299,29 +303,72 @@ goroutine_core* steal_work(worker& w) noexcept {
   return nullptr;
 }
 
+// Makes a call of blocking() on a thread of the pool, and waits for its end: a step like any other. One that does not
+// end soon may be waiting for a goroutine of this run, so the run goes on without it.
+static void make_simulated_call(worker& w, blocking_job* job) noexcept {
+  runtime& rt = *w.rt;
+  std::uint32_t const before = rt.in_flight.load(std::memory_order_acquire);
+  try {
+    rt.blocking->submit(job);
+  } catch (...) {
+    job->run(job);  // no thread is to be had
+  }
+  std::int64_t const until = steady_now() + (rt.sim->call_outlasted ? 0 : 100'000'000);
+  while (rt.in_flight.load(std::memory_order_acquire) >= before) {
+    if (steady_now() >= until) {
+      rt.sim->call_outlasted = true;
+      return;
+    }
+    if (rt.global_count.load(std::memory_order_acquire) != 0)
+      std::this_thread::yield();  // it has ended, or is about to
+    else
+      sleep_until(w, until);
+  }
+}
+
 goroutine_core* find_simulated(worker& w) noexcept {
   runtime& rt = *w.rt;
   simulation& s = *rt.sim;
+  std::int64_t idle_since = 0;
   for (;;) {
     while (goroutine_core* g = take_global(w)) {
       s.ready.push_back(g);
       while (goroutine_core* more = w.queue.pop()) s.ready.push_back(more);
     }
     if (!s.ready.empty()) {
-      std::size_t const i = s.ready.size() == 1 ? 0 : s.choose(s.ready);
+      if (idle_since != 0) s.now = std::min(w.timers.next_time(), s.now + steady_now() - idle_since);
+      idle_since = 0;
+      std::size_t const i = s.choose(s.ready);
       goroutine_core* g = s.ready[i];
       s.ready.erase(s.ready.begin() + static_cast<std::ptrdiff_t>(i));
-      return g;
+      s.yielded = false;
+      auto const call = std::find_if(s.calls.begin(), s.calls.end(), [g](auto& c) { return c.first == g; });
+      if (call == s.calls.end()) return g;
+      blocking_job* job = call->second;
+      s.calls.erase(call);
+      make_simulated_call(w, job);
+      continue;
     }
     if (rt.stopping.load(std::memory_order_acquire)) return nullptr;
+    std::int64_t const next = w.timers.next_time();
+    std::int64_t real = INT64_MAX;
     if (rt.in_flight.load(std::memory_order_acquire) == 0) {
-      if (std::int64_t const next = w.timers.next_time(); next != INT64_MAX) {
-        if (next > s.now) s.now = next;
-        look_at_clock(rt);
-        w.timers.expire(s.now);
+      if (next == INT64_MAX && rt.hooks.quiet != nullptr && (rt.hooks.quiet(&rt) || !s.ready.empty())) continue;
+    } else if (next != INT64_MAX) {
+      // Something outside is under way: until it ends, time passes here as it does there.
+      if (idle_since == 0) idle_since = steady_now();
+      real = idle_since + std::max<std::int64_t>(next - s.now, 0);
+      if (steady_now() < real) {
+        sleep_until(w, real);
         continue;
       }
-      if (rt.hooks.quiet != nullptr && (rt.hooks.quiet(&rt) || !s.ready.empty())) continue;
+    }
+    if (next != INT64_MAX) {
+      if (next > s.now) s.now = next;
+      look_at_clock(rt);
+      w.timers.expire(s.now);
+      idle_since = 0;
+      continue;
     }
     // Something outside must move first: a blocking call, a foreign thread.
     sleep_until(w, INT64_MAX);

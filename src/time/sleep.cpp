@@ -44,7 +44,10 @@ void sleep_wait::remove() noexcept {
   queued.store(false, std::memory_order_release);
 }
 
-void yield_operation::adopt(promise_base& p) noexcept { g_ = p.who; }
+void yield_operation::adopt(promise_base& p) noexcept {
+  g_ = p.who;
+  if (simulation* s = this_worker->rt->sim) s->yielded = true;
+}
 
 ticker::ticker(std::int64_t period, std::source_location where) : period_(period) {
   if (period <= 0) throw_invalid("ticker: the period must be positive", where);
