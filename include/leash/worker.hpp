@@ -225,7 +225,8 @@ struct simulation {
   std::int64_t now = 0;
   std::vector<goroutine_core*> ready;  // in the order in which they became so
   std::uint64_t seed = 1;
-  bool yielded = false;  // the goroutine that ran last asked for it, by yield()
+  std::uint16_t budget = 1;  // operations that may complete at once before others get their turn
+  bool yielded = false;      // the goroutine that ran last asked for it, by yield()
   /// The next step: which of these runs. Called for each step; there is at least one.
   std::function<std::size_t(const std::vector<goroutine_core*>&)> choose;
   /// Which of n >= 2 cases that seem to be ready a select tries next.

@@ -209,7 +209,7 @@ void run_goroutine(worker& w, goroutine_core* g) noexcept {
   w.current = g;
   w.stack_top = static_cast<const std::byte*>(__builtin_frame_address(0));
   // Simulated, each wait is a point where another goroutine may be chosen.
-  g->budget = w.rt->sim != nullptr ? 1 : operations_per_resumption;
+  g->budget = w.rt->sim != nullptr ? w.rt->sim->budget : operations_per_resumption;
   if (g->bits & g_cut) [[unlikely]] {
     g->bits &= static_cast<std::uint8_t>(~(g_cut | g_retry));
     if (g->killed.load(std::memory_order_relaxed) == 0 && done_came_with_the_cut(g)) {

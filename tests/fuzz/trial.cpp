@@ -43,16 +43,18 @@ class trial {
       : p_(p), all_(all), with_(with), n_(n), seed_(seed), w_(p, seed, true) {}
 
   outcome run() {
-    testing::seeded_schedule schedule(seed_);
-    schedule.sim().budget = [this]() -> std::uint16_t {
+    testing::simulated_run schedule(seed_);
+    schedule.sim()->budget = 60'000;  // a wait that can complete does so at once: switches come from the plan's yields
+    schedule.sim()->choose = [this, choose = schedule.sim()->choose](const std::vector<goroutine_core*>& ready) {
+      std::size_t const chosen = choose(ready);
       w_.about_to_run();
-      return 60'000;  // a wait that can complete does so at once: switches come from the run's own yields
+      return chosen;
     };
     w_.look = [this] { look(false); };
     try {
       options o;
       o.workers = 1;
-      program rt(o, &schedule.sim());
+      program rt(o, schedule.sim());
       run_program(std::source_location::current(), rt, [this]() -> task<> { co_await observe(); });
     } catch (const std::exception& e) {
       fail(failure::left_behind, e.what());
