@@ -144,6 +144,9 @@ struct scope_core : context_core {
   /// S1. Links g, makes it this scope's, and schedules it (or puts it in line for a place).
   void add(goroutine_core* g, bool has_place);
   void remove(goroutine_core* g) noexcept;
+  /// Nothing may be started any more.
+  void close() noexcept;
+  // A remote handle keeps the scope's memory: a reclaim may cut the join that waits for it.
   void add_remote() noexcept;
   void drop_remote() noexcept;
   void start_counting() noexcept;  // under the lock
@@ -425,7 +428,10 @@ task<maybe_t<R>> run_scope(scope_options options, kept_body<B> body, std::source
   goroutine_core* g = co_await this_goroutine{};
   struct scope_ref {
     scope* s;
-    ~scope_ref() { unhold(static_cast<context_core*>(s->core())); }
+    ~scope_ref() {
+      s->core()->close();
+      unhold(static_cast<context_core*>(s->core()));
+    }
   } made{scope::make(options, where)};
   scope_core* core = made.s->core();
   core->frame = g->leaf;

@@ -58,6 +58,13 @@ class spawn_stack {
     return top_.compare_exchange_strong(top, top + 1, std::memory_order_acq_rel, std::memory_order_relaxed) ? item
                                                                                                             : nullptr;
   }
+  /// A number that changes when the oldest is taken; a hint.
+  std::int64_t oldest() const noexcept { return top_.load(std::memory_order_relaxed); }
+  /// A hint.
+  std::size_t size() const noexcept {
+    std::int64_t const n = bottom_.load(std::memory_order_relaxed) - top_.load(std::memory_order_relaxed);
+    return n > 0 ? static_cast<std::size_t>(n) : 0;
+  }
   bool empty() const noexcept {
     return top_.load(std::memory_order_relaxed) >= bottom_.load(std::memory_order_relaxed);
   }

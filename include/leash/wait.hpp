@@ -33,6 +33,7 @@
 #include <leash/platform.hpp>
 #include <leash/spin_lock.hpp>
 #include <leash/worker.hpp>
+#include <memory>
 #include <source_location>
 #include <type_traits>
 #include <utility>
@@ -357,6 +358,46 @@ class [[nodiscard]] single_wait {
   }
 
   W wait_;
+};
+
+/// The awaiter of an operation that mostly completes at once: `bool op.try_now()` does, or changes nothing, and
+/// `op.now()` gives the result. Only if it does not is the wait built.
+template <class Op>
+class [[nodiscard]] quick_wait {
+ public:
+  using leash_awaiter = void;
+  quick_wait(Op& op, goroutine_core* g, std::source_location at) : op_(op), g_(g) { (void)at; }
+  quick_wait(quick_wait&&) = delete;
+  ~quick_wait() {
+    if (built_) [[unlikely]]
+      std::destroy_at(&slow_);
+  }
+  bool await_ready() {
+    if (!context_ended(g_) && g_->budget > 1 && op_.try_now()) [[likely]] {
+      --g_->budget;
+      return true;
+    }
+    std::construct_at(&slow_, op_, g_, std::source_location());
+    built_ = true;
+    return slow_.await_ready();
+  }
+  template <class P>
+  void await_suspend(std::coroutine_handle<P> h) {
+    slow_.await_suspend(h);
+  }
+  [[nodiscard]] typename Op::result_type await_resume() {
+    if (built_) [[unlikely]]
+      return slow_.await_resume();
+    return op_.now();
+  }
+
+ private:
+  Op& op_;
+  goroutine_core* g_;
+  bool built_ = false;
+  union {
+    single_wait<Op> slow_;
+  };
 };
 
 }  // namespace leash

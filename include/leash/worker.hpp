@@ -42,7 +42,10 @@ struct worker {
   goroutine_core* current = nullptr;
   const std::byte* stack_top = nullptr;  // what lies below it on the thread's stack dies when the goroutine suspends
   std::uint32_t chain = 0;               // goroutines taken from `next` in a row
-  std::uint64_t id = 0, last_id = 0;     // goroutine ids reserved for this worker
+  std::uint32_t since_fresh = 0;         // goroutines run since a new one was
+  std::int64_t overflow_since = 0;       // when the oldest that overflowed had their turn
+  std::int64_t fresh_oldest = 0, fresh_since = 0;  // the oldest of `fresh` when it was looked at, and since when it is
+  std::uint64_t id = 0, last_id = 0;               // goroutine ids reserved for this worker
   std::uint64_t random = 0;
   std::atomic<std::uint64_t> spawned{0}, ended{0};  // written by this worker only
 
@@ -71,8 +74,9 @@ extern thread_local worker* this_worker __attribute__((tls_model("initial-exec")
 #endif
 
 struct goroutine_chunk {
-  static constexpr std::uint32_t capacity = 124;
+  static constexpr std::uint32_t capacity = 123;
   goroutine_chunk* next = nullptr;
+  goroutine_chunk* prev = nullptr;    // of overflowed new ones only
   std::uint32_t first = 0, last = 0;  // items[first..last) are in line
   goroutine_core* items[capacity];
 };
@@ -115,20 +119,27 @@ struct runtime {
   goroutine_chunk* global_head = nullptr;
   goroutine_chunk* global_tail = nullptr;
   std::atomic<std::size_t> global_count{0};
+  // New goroutines for which a spawn stack had no room, a chunk at a time. The newest chunk goes back first, so that a
+  // tree is still walked in depth; who has nothing to do takes the oldest.
+  goroutine_chunk* fresh_oldest = nullptr;
+  goroutine_chunk* fresh_newest = nullptr;
+  std::atomic<std::size_t> fresh_chunks{0};
 
   // idle: bits 0..11 sleeping workers, 12..23 workers looking for work, 24 a sentry is on watch
   alignas(64) std::atomic<std::uint32_t> idle{0};
   std::mutex idle_lock;
-  worker* sleepers = nullptr;                // under idle_lock
-  worker* sentry = nullptr;                  // under idle_lock; a sleeper
-  std::int64_t sentry_until = 0;             // under idle_lock: when it looks up next
-  std::atomic<std::int64_t> quiet_again{0};  // no quiet check before: it may be dear
+  worker* sleepers = nullptr;                      // under idle_lock
+  worker* sentry = nullptr;                        // under idle_lock; a sleeper
+  std::int64_t sentry_until = 0;                   // under idle_lock: when it looks up next
+  std::atomic<std::int64_t> quiet_again{0};        // no quiet check before: it may be dear
+  std::atomic<std::int64_t> quiet_due{INT64_MAX};  // the hook's: look again then, though nothing has happened
 
   static constexpr std::uint32_t one_sleeper = 1, one_spinner = 1u << 12, has_sentry = 1u << 24;
   static constexpr std::uint32_t sleeper_mask = one_spinner - 1, spinner_mask = (has_sentry - 1) & ~sleeper_mask;
 
   void inject(goroutine_core*) noexcept;
   void inject(goroutine_core* const* all, std::size_t n) noexcept;
+  void overflow_fresh(goroutine_chunk*) noexcept;
   void wake_one() noexcept;
   /// After pushing to a queue.
   LEASH_INLINE void notify() noexcept {

@@ -2,8 +2,9 @@
 //
 // i -> j if j holds what i waits for, is the target that i joins, or is a member of the scope that i joins; and memory
 // that holds something "waits" for those who have a handle to it. Strongly connected components (Tarjan's algorithm,
-// iterative); those that no edge leaves are the core. An object in a frame or block that was waited for gives no edge:
-// who owns the memory of an event does not hold up those who wait for it.
+// iterative); those that no edge leaves are the core. Who waits for an event or condition in a tracked block waits for
+// those who have a handle to the block, but for joiners: the one that waits for the end of others does not hold them up
+// by owning memory. The owner of a frame never does.
 #include <algorithm>
 
 #include "../observe/frozen.hpp"
@@ -55,6 +56,12 @@ class knots {
     return w.which == 0 && g_.objects[w.object].type == object_type::scope;
   }
 
+  bool joins(std::uint32_t i) const {
+    bool any = false;
+    g_.for_each_wait(i, [&](const graph_wait& w) { any |= w.which == graph_wait::joins || joins_scope(w); });
+    return any;
+  }
+
   template <class F>
   void for_each_needed(std::uint32_t i, F&& f) {
     graph_node const& n = g_.nodes[i];
@@ -80,7 +87,11 @@ class knots {
           for (std::uint32_t m = member_head_[w.object]; m != none; m = next_member_[m]) f(m);
           return;
         }
-        if (has_contents(o.type)) return;
+        if (has_contents(o.type)) {
+          for (std::uint32_t e = o.holders; e != 0; e = g_.edges[e - 1].next)
+            if (g_.edges[e - 1].which == w.which && !joins(g_.edges[e - 1].node)) f(g_.edges[e - 1].node);
+          return;
+        }
         if (in_line(o.type))
           if (std::uint32_t const before = ahead_of(i, index); before != none) f(before);
         holders(w.object, w.which);

@@ -1,6 +1,7 @@
 // In words: why nobody can complete a wait, or who still can.
 #include <cxxabi.h>
 
+#include <bit>
 #include <cstdlib>
 #include <memory>
 #include <sstream>
@@ -216,42 +217,51 @@ live_reason why_live(const graph& g, std::uint32_t node) {
                                                     : "live only because whoever owns its scope may cancel it");
       return;
     }
-    std::uint8_t const bit = static_cast<std::uint8_t>(1 << (w.which & 1));
-    auto const satisfied_bit = static_cast<std::uint8_t>(graph_object::satisfied_0 << (w.which & 1));
-    if (!(o.live & (bit | satisfied_bit))) return;
-    std::string const what = name_object(g, w.object);
-    const char* const noun = capability_name(o.type, w.which);
-    std::uint32_t const total = total_of(g.object_at(w.object), static_cast<std::uint8_t>(w.which));
-    std::uint32_t const found = o.found[w.which & 1];
-    if (total != UINT32_MAX && total > found) {
-      std::uint32_t const outside = total - found;
-      better(1,
-             "live only because " + std::to_string(outside) + " " + noun + (outside == 1 ? "" : "s") + " of the " +
-                 what + (outside == 1 ? " lies" : " lie") +
-                 " outside tracked memory (on the heap, in a static or foreign object, or with a goroutine that runs): "
-                 "keep it in a frame, or in leash::shared, tracked_vector or tracked_box");
-      return;
-    }
-    if (o.live & satisfied_bit) {
-      better(0, "the " + what + " lets it go on; it is being woken");
-      return;
-    }
-    for (std::uint32_t e = o.holders; e != 0; e = g.edges[e - 1].next) {
-      graph_edge const& held = g.edges[e - 1];
-      graph_node const& h = g.nodes[held.node];
-      if (held.which != w.which || !(h.flags & graph_node::used)) continue;
-      if (h.kind != node_kind::goroutine) {
-        better(0.5, std::string("live only because a ") + noun + " of the " + what +
-                        " lies in memory that live goroutines can reach");
-      } else if (joins_others(g, held.node) || !(h.flags & graph_node::live)) {
-        better(0.8, "live only because " + goroutine_at(g, held.node) + ", still holds a " + noun + " of the " + what +
-                        ", which goroutines that it started may borrow: move it in, or drop it before waiting");
-      } else {
-        better(0.5, "live only because " + goroutine_at(g, held.node) + ", holds a " + noun + " of the " + what);
+    auto const by_class = [&](std::uint32_t which, const char* use) {
+      std::uint8_t const bit = static_cast<std::uint8_t>(1 << (which));
+      auto const satisfied_bit = static_cast<std::uint8_t>(graph_object::satisfied_0 << (which));
+      if (!(o.live & (bit | satisfied_bit))) return false;
+      std::string const what = name_object(g, w.object);
+      const char* const noun = capability_name(o.type, which);
+      std::uint32_t const total = total_of(g.object_at(w.object), static_cast<std::uint8_t>(which));
+      std::uint32_t const found = o.found[which];
+      if (total != UINT32_MAX && total > found) {
+        std::uint32_t const outside = total - found;
+        better(
+            1,
+            "live only because " + std::to_string(outside) + " " + noun + (outside == 1 ? "" : "s") + " of the " +
+                what + use + (outside == 1 ? " lies" : " lie") +
+                " outside tracked memory (on the heap, in a static or foreign object, or with a goroutine that runs): "
+                "keep it in a frame, or in leash::shared, tracked_vector or tracked_box");
+        return true;
       }
-      return;
-    }
-    if (in_line(o.type)) better(0.3, "live only because another one that stands in line for the " + what + " is live");
+      if (o.live & satisfied_bit) {
+        better(0, "the " + what + " lets it go on; it is being woken");
+        return true;
+      }
+      for (std::uint32_t e = o.holders; e != 0; e = g.edges[e - 1].next) {
+        graph_edge const& held = g.edges[e - 1];
+        graph_node const& h = g.nodes[held.node];
+        if (held.which != which || !(h.flags & graph_node::used)) continue;
+        if (h.kind != node_kind::goroutine) {
+          better(0.5, std::string("live only because a ") + noun + " of the " + what +
+                          " lies in memory that live goroutines can reach");
+        } else if (joins_others(g, held.node) || !(h.flags & graph_node::live)) {
+          better(0.8, "live only because " + goroutine_at(g, held.node) + ", still holds a " + noun + " of the " +
+                          what + use +
+                          ", which goroutines that it started may borrow: move it in, or drop it before waiting");
+        } else {
+          better(0.5,
+                 "live only because " + goroutine_at(g, held.node) + ", holds a " + noun + " of the " + what + use);
+        }
+        return true;
+      }
+      return false;
+    };
+    if (by_class(w.which, "")) return;
+    if (o.type == object_type::channel && w.which == 1 && by_class(0, " (which could close it)")) return;
+    if (in_line(o.type))
+      better(0.3, "live only because another one that stands in line for the " + name_object(g, w.object) + " is live");
   });
   if (r.why.empty()) better(0.1, "it was on the move when it was looked at");
   return r;

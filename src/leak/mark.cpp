@@ -107,8 +107,7 @@ class marker {
           if (g_.goroutine_at(i)->park.load(std::memory_order_acquire) != n.word) n.flags |= graph_node::live;
           break;
         case node_kind::buffer:
-          if (graph::pointer<chan_core>(n.at)->stamp.load(std::memory_order_acquire) != n.word)
-            n.flags |= graph_node::live;
+          if (frozen::read(graph::pointer<chan_core>(n.at)->stamp) != n.word) n.flags |= graph_node::live;
           break;
         case node_kind::contents:
           break;  // as frozen as the handles to it
@@ -133,6 +132,7 @@ class marker {
   void class_live(std::uint32_t k, std::uint32_t which) {
     graph_object const& o = g_.objects[k];
     waiters_live(k, which);
+    if (o.type == object_type::channel && which == 0) waiters_live(k, 1);  // who has a sender can close: sends end too
     if (o.owner == none) return;
     // Who has a handle reaches a block's contents; who has a receiver, what is buffered.
     if (has_contents(o.type) || (o.type == object_type::channel && which == 1)) later_.push_back(o.owner);
@@ -155,6 +155,7 @@ class marker {
     });
     for (std::uint32_t w = n.listeners; w != 0; w = g_.waits[w - 1].next)
       if (g_.waits[w - 1].which == graph_wait::frames) now_live(g_.waits[w - 1].node);
+    g_.for_each_owned(i, [&](std::uint32_t k) { class_live(k, graph_wait::cancels); });  // it may cancel what it runs
     if (n.home != none) member_live(n.home);
     if (n.kin != none) lineage_live(n.kin);
   }
@@ -224,7 +225,6 @@ class marker {
         o.live |= graph_object::line_seen;
         class_live(w.object, 0);
       });
-      g_.for_each_owned(i, [&](std::uint32_t k) { class_live(k, graph_wait::cancels); });  // the scopes it runs
     }
   }
 
@@ -235,6 +235,10 @@ class marker {
 
 }  // namespace
 
-void mark_all(graph& g) { marker(g).run(); }
+void mark_all(graph& g, bool confined) {
+  marker(g).run();
+  if (confined || !g.any_in_frames) return;
+  for (graph_node& n : g.nodes) n.flags &= static_cast<std::uint8_t>(~graph_node::confined);  // live, then
+}
 
 }  // namespace leash

@@ -26,12 +26,12 @@ struct leak_pass {
   std::size_t core = 0;                                        // how many of `dead` are core
   std::vector<std::pair<std::uint32_t, std::uint32_t>> needs;  // who waits for whom, by position in dead; for few only
 
-  /// only: the runtime to look at, or null for all.
-  explicit leak_pass(const runtime* only);
+  /// only: the runtime to look at, or null for all. confined: also what is not proven from counts alone.
+  explicit leak_pass(const runtime* only, bool confined = true);
 };
 
 void scan_all(graph&, const runtime* only);
-void mark_all(graph&);
+void mark_all(graph&, bool confined);
 void find_knots(leak_pass&);
 
 /// Behind a leak_report.
@@ -45,7 +45,7 @@ struct leak_findings {
 };
 
 leak_report make_report(leak_pass&&);
-leak_report find_leaks_of(const runtime*);
+leak_report find_leaks_of(const runtime*, bool confined = true);
 /// Held during a pass, and while what it found is looked at: passes take turns.
 std::mutex& pass_lock() noexcept;
 
@@ -65,7 +65,7 @@ live_reason why_live(const graph&, std::uint32_t node);
 
 /// The core goroutines of a report that a reclaim unwinds; killed by this call. Each holds a ref_watch.
 std::vector<std::pair<goroutine_core*, std::uint64_t>> kill_victims(const leak_report&, const reclaim_options&);
-/// Kills all that the report names, for a runtime that can do nothing any more.
-void kill_all(const leak_report&);
+/// Kills all that the report names, for a runtime that can do nothing any more. How many go on, to unwind.
+std::size_t kill_all(const leak_report&);
 
 }  // namespace leash

@@ -4,20 +4,39 @@
 #include <thread>
 #include <unordered_map>
 
+#include "../observe/frozen.hpp"
+#include "capability.hpp"
 #include "pass.hpp"
 
 namespace leash {
 
-/// Marks g as reclaimed and, if it is parked in a wait that can be cut, hands it to a worker to unwind. False: it
-/// moved.
+/// True if the wait that g is parked in can be cut; `word` must still be g's afterwards. Of the waits that cancellation
+/// leaves alone: the re-lock of a condition's wait, whose guard is empty then; and a scope's final join when it waits
+/// for remote handles only. The others go on by themselves, or when their members have ended.
+LEASH_READS_FROZEN static bool can_be_cut(const goroutine_core* g, std::uint64_t word) noexcept {
+  if (state_of(word) == park_state::parked) return true;
+  waiter* w = frozen::read(g->wait_count) == 1 ? frozen::waiter_of(g, 0) : nullptr;
+  if (w == nullptr) return false;
+  switch (frozen::read(w->reason)) {
+    case wait_reason::mutex_lock:
+      return true;
+    case wait_reason::scope_join: {
+      auto* s = static_cast<scope_core*>(frozen::read(w->what));
+      return arena::contains(s) && members_of(s) == total_of(s, 1);
+    }
+    default:
+      return false;
+  }
+}
+
+/// Marks g as reclaimed and, if its wait can be cut, hands it to a worker to unwind. False: that cannot be, or it moved.
 static bool kill(goroutine_core* g, std::uint64_t word, bool watch) noexcept {
   forget_verdicts();
   reclaimed_anything.store(true, std::memory_order_relaxed);
-  if (state_of(word) != park_state::parked) {
-    // A scope's final join, say: it goes on unwinding when its members have ended.
-    if (g->park.load(std::memory_order_acquire) != word) return false;
-    g->killed.store(1, std::memory_order_release);
-    return true;
+  if (!can_be_cut(g, word)) {
+    // It goes on unwinding when its members have ended.
+    if (g->park.load(std::memory_order_acquire) == word) g->killed.store(1, std::memory_order_release);
+    return false;
   }
   if (!g->park.compare_exchange_strong(word, next_epoch(word, park_state::active), std::memory_order_acq_rel))
     return false;
@@ -39,8 +58,7 @@ std::vector<std::pair<goroutine_core*, std::uint64_t>> kill_victims(const leak_r
     graph_node const& n = f.pass.known.nodes[f.pass.dead[d]];
     goroutine_core* g = f.pass.known.goroutine_at(f.pass.dead[d]);
     runtime* rt = runtime_at(g->runtime_index);
-    if (rt == nullptr || g == rt->root || (n.flags & graph_node::lent) || state_of(n.word) != park_state::parked)
-      continue;
+    if (rt == nullptr || g == rt->root || (n.flags & graph_node::lent) || !can_be_cut(g, n.word)) continue;
     if ((n.flags & graph_node::confined) && !o.confined) continue;
     if (is_unreclaimable(g)) continue;
     auto [it, fresh] = chosen.try_emplace(f.pass.component[d], d);
@@ -57,11 +75,13 @@ std::vector<std::pair<goroutine_core*, std::uint64_t>> kill_victims(const leak_r
   return victims;
 }
 
-void kill_all(const leak_report& r) {
-  if (r.findings == nullptr) return;
+std::size_t kill_all(const leak_report& r) {
+  if (r.findings == nullptr) return 0;
   leak_findings& f = *r.findings;
   f.describe();
-  for (std::uint32_t i : f.pass.dead) kill(f.pass.known.goroutine_at(i), f.pass.known.nodes[i].word, false);
+  std::size_t n = 0;
+  for (std::uint32_t i : f.pass.dead) n += kill(f.pass.known.goroutine_at(i), f.pass.known.nodes[i].word, false);
+  return n;
 }
 
 namespace {

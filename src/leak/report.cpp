@@ -58,7 +58,7 @@ std::mutex& pass_lock() noexcept {
   return lock;
 }
 
-leak_pass::leak_pass(const runtime* only) {
+leak_pass::leak_pass(const runtime* only, bool confined) {
   // Verdicts count from here on: whatever is cut short later may wake the judged, and makes a new generation.
   judged_anything.store(true, std::memory_order_relaxed);
   known.generation = verdict_generation();
@@ -66,7 +66,7 @@ leak_pass::leak_pass(const runtime* only) {
   current_pass.store(known.pass, std::memory_order_relaxed);
   heavy_fence();  // who does not see the new number when it leaves, did all that it did before this
   scan_all(known, only);
-  mark_all(known);
+  mark_all(known, confined);
   find_knots(*this);
 }
 
@@ -119,9 +119,9 @@ leak_report make_report(leak_pass&& p) {
   return report;
 }
 
-leak_report find_leaks_of(const runtime* only) {
+leak_report find_leaks_of(const runtime* only, bool confined) {
   std::lock_guard guard(pass_lock());
-  return make_report(leak_pass(only));
+  return make_report(leak_pass(only, confined));
 }
 
 leak_report find_leaks() { return find_leaks_of(this_worker != nullptr ? this_worker->rt : nullptr); }

@@ -447,7 +447,8 @@ class scanner {
     auto* c = g_.object_at<chan_core>(k);
     if (frozen::read(c->first) == nullptr) return;
     handles_.clear();
-    std::uint32_t const stamp = c->stamp.load(std::memory_order_acquire);
+    std::uint32_t const stamp = frozen::read(c->stamp);
+    std::atomic_thread_fence(std::memory_order_acquire);
     if (stamp % 2 != 0) return;  // it changes
     std::uint32_t left = most_values;
     for (chan_node* n = frozen::read(c->first); n != nullptr; n = frozen::read(n->next)) {
@@ -456,7 +457,7 @@ class scanner {
       scan_words(at.start + sizeof(chan_node), at.bytes - sizeof(chan_node));
     }
     std::atomic_thread_fence(std::memory_order_acquire);
-    if (c->stamp.load(std::memory_order_relaxed) != stamp || handles_.empty()) return;
+    if (frozen::read(c->stamp) != stamp || handles_.empty()) return;
     end_contents(k, node_kind::buffer, stamp);
   }
 

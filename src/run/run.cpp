@@ -16,6 +16,7 @@ namespace leash {
 namespace {
 
 constexpr std::uint32_t default_blocking_threads = 256;
+constexpr nanoseconds confined_settles = std::chrono::seconds(1);
 
 unsigned processors() noexcept {
   cpu_set_t set;
@@ -65,19 +66,32 @@ struct program::state {
     return !victims.empty();
   }
 
+  /// The leaks to act on. What is only confined could still be reached by a thread that leash does not know, so it
+  /// counts here when it has stayed as it is for a while. Virtual time knows no such threads.
+  static leak_report look(runtime* rt) {
+    leak_report r = find_leaks_of(rt);
+    rt->quiet_due.store(INT64_MAX, std::memory_order_relaxed);
+    if (rt->sim != nullptr) return r;
+    bool const young = std::any_of(r.begin(), r.end(), [](const leak& l) {
+      return l.grade == leak_grade::confined && l.who.waited < confined_settles;
+    });
+    if (!young) return r;
+    rt->quiet_due.store(runtime_now(rt) + confined_settles.count() / 4, std::memory_order_relaxed);
+    return find_leaks_of(rt, false);
+  }
+
   static bool quiet(runtime* rt) {
     state& s = of(rt);
     std::lock_guard guard(s.lock);
     std::size_t const left = rt->live_goroutines();
     if (left == 0) return false;
-    leak_report const r = find_leaks_of(rt);
+    leak_report const r = look(rt);
     if (r.empty()) return false;
     bool const all = r.size() == left;
     if (s.tell(r, true)) return true;
     if (!all) return false;  // somebody outside may still move the others
     if (!s.deadlock) s.deadlock = r;
-    kill_all(r);
-    return true;
+    return kill_all(r) != 0;
   }
 
   static void tick(runtime* rt, std::int64_t now) {
@@ -86,7 +100,7 @@ struct program::state {
     std::int64_t due = s.next_check.load(std::memory_order_relaxed);
     if (now < due || !s.next_check.compare_exchange_strong(due, now + s.chosen.leak_check_every.count())) return;
     std::lock_guard guard(s.lock);
-    leak_report const r = find_leaks_of(rt);
+    leak_report const r = look(rt);
     if (!r.empty()) s.tell(r, true);
   }
 };

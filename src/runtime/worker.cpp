@@ -26,7 +26,8 @@ std::atomic<std::uint64_t> ids{1};
 
 constexpr std::uint32_t chain_limit = 64;
 constexpr std::uint32_t look_around_every = 61;
-constexpr std::uint32_t old_every = 31;
+constexpr std::uint32_t most_woken = 31;           // that run in a row while new ones wait
+constexpr std::int64_t longest_fresh = 5'000'000;  // ns that the oldest new goroutine waits while newer ones run
 
 void push_local(worker& w, goroutine_core* g) noexcept {
   if (!w.queue.push(g)) [[unlikely]] {
@@ -43,18 +44,14 @@ void push_local(worker& w, goroutine_core* g) noexcept {
 void push_fresh(worker& w, goroutine_core* g) noexcept {
   if (!w.fresh.push(g)) [[unlikely]] {
     // Full: the oldest half goes to the others.
-    goroutine_core* out[128];
-    std::uint32_t n = 0;
-    while (n < 128) {
+    auto* c = new (arena::allocate(arena::kind::frame, sizeof(goroutine_chunk))) goroutine_chunk;
+    while (c->last < goroutine_chunk::capacity) {
       goroutine_core* oldest = w.fresh.steal();
       if (oldest == nullptr && w.fresh.empty()) break;
-      if (oldest != nullptr) out[n++] = oldest;
+      if (oldest != nullptr) c->items[c->last++] = oldest;
     }
-    if (n != 0) w.rt->inject(out, n);
-    if (!w.fresh.push(g)) {
-      w.rt->inject(g);
-      return;
-    }
+    (void)w.fresh.push(g);  // there is room now, and only the owner pushes
+    w.rt->overflow_fresh(c);
   }
   w.rt->notify();
 }
@@ -123,11 +120,17 @@ std::size_t runtime::live_goroutines() const noexcept {
 
 // --- making runnable
 
-runtime::~runtime() {
-  while (goroutine_chunk* c = global_head) {
-    global_head = c->next;
+static void free_chunks(goroutine_chunk* c) noexcept {
+  while (c != nullptr) {
+    goroutine_chunk* next = c->next;
     arena::deallocate(arena::kind::frame, c, sizeof(goroutine_chunk));
+    c = next;
   }
+}
+
+runtime::~runtime() {
+  free_chunks(global_head);
+  free_chunks(fresh_oldest);
 }
 
 void runtime::inject(goroutine_core* const* all, std::size_t n) noexcept {
@@ -154,6 +157,18 @@ void runtime::inject(goroutine_core* const* all, std::size_t n) noexcept {
 }
 
 void runtime::inject(goroutine_core* g) noexcept { inject(&g, 1); }
+
+void runtime::overflow_fresh(goroutine_chunk* c) noexcept {
+  if (c->last == 0) {  // thieves were quicker
+    arena::deallocate(arena::kind::frame, c, sizeof(goroutine_chunk));
+    return;
+  }
+  spin_guard guard(global_lock);
+  c->prev = fresh_newest;
+  (fresh_newest != nullptr ? fresh_newest->next : fresh_oldest) = c;
+  fresh_newest = c;
+  fresh_chunks.store(fresh_chunks.load(std::memory_order_relaxed) + 1, std::memory_order_release);
+}
 
 void schedule(goroutine_core* g) {
   runtime* rt = runtime_at(g->runtime_index);
@@ -236,15 +251,44 @@ goroutine_core* take_global(worker& w) noexcept {
   return taken[0];
 }
 
+goroutine_core* take_overflowed(worker& w, bool newest) noexcept {
+  runtime& rt = *w.rt;
+  if (rt.fresh_chunks.load(std::memory_order_acquire) == 0) return nullptr;
+  goroutine_chunk* c = nullptr;
+  {
+    spin_guard guard(rt.global_lock);
+    c = newest ? rt.fresh_newest : rt.fresh_oldest;
+    if (c == nullptr) return nullptr;
+    (c->prev != nullptr ? c->prev->next : rt.fresh_oldest) = c->next;
+    (c->next != nullptr ? c->next->prev : rt.fresh_newest) = c->prev;
+    rt.fresh_chunks.store(rt.fresh_chunks.load(std::memory_order_relaxed) - 1, std::memory_order_relaxed);
+  }
+  // The newest of them runs now; the others as if they had been started here.
+  goroutine_core* g = c->items[--c->last];
+  while (c->first < c->last)
+    if (goroutine_core* older = c->items[c->first++]; !w.fresh.push(older)) rt.inject(older);
+  arena::deallocate(arena::kind::frame, c, sizeof(goroutine_chunk));
+  return g;
+}
+
 goroutine_core* steal_work(worker& w) noexcept {
   runtime& rt = *w.rt;
   if (goroutine_core* g = take_global(w)) return g;
+  if (goroutine_core* g = take_overflowed(w, false)) return g;
   std::uint32_t const n = rt.worker_count;
   std::uint32_t const start = static_cast<std::uint32_t>(w.next_random() % n);
   for (std::uint32_t i = 0; i < n; ++i) {
     worker& victim = rt.workers[(start + i) % n];
     if (&victim == &w) continue;
-    if (goroutine_core* g = victim.fresh.steal()) return g;
+    if (goroutine_core* g = victim.fresh.steal()) {
+      // Half of them at once: one at a time would keep the owner's cache lines on the way between the two.
+      for (std::size_t more = victim.fresh.size() / 2; more > 0; --more) {
+        goroutine_core* next = victim.fresh.steal();
+        if (next == nullptr) break;
+        if (!w.fresh.push(next)) rt.inject(next);
+      }
+      return g;
+    }
     goroutine_core* out[128];
     if (std::uint32_t const taken = victim.queue.steal(out, 128)) {
       for (std::uint32_t k = 1; k < taken; ++k)
@@ -355,6 +399,27 @@ void run_workers(runtime& rt) {
   while (rt.visitors.load(std::memory_order_acquire) != 0) std::this_thread::yield();
 }
 
+/// New goroutines are taken newest first, and after those that were woken: the oldest must get its turn. By time, not by
+/// count: each one that is begun too early keeps all that it starts alive at once.
+static goroutine_core* take_overdue(worker& w, std::int64_t now) noexcept {
+  if (w.rt->fresh_chunks.load(std::memory_order_relaxed) != 0 && now - w.overflow_since > longest_fresh) {
+    w.overflow_since = now;
+    return take_overflowed(w, false);
+  }
+  if (std::int64_t const oldest = w.fresh.oldest(); oldest != w.fresh_oldest || w.fresh.empty()) {
+    w.fresh_oldest = oldest;
+    w.fresh_since = now;
+    return nullptr;
+  }
+  return now - w.fresh_since > longest_fresh ? w.fresh.steal() : nullptr;
+}
+
+static goroutine_core* take_fresh(worker& w) noexcept {
+  w.since_fresh = 0;
+  if (goroutine_core* g = w.fresh.pop(w.single)) return g;
+  return take_overflowed(w, true);
+}
+
 goroutine_core* find_work(worker& w) noexcept {
   runtime& rt = *w.rt;
   if (rt.sim != nullptr) return find_simulated(w);
@@ -368,11 +433,11 @@ goroutine_core* find_work(worker& w) noexcept {
     for (std::uint32_t i = 0; i < rt.worker_count; ++i)
       if (rt.workers[i].timers.next_time() <= now) rt.workers[i].timers.expire(now);
     if (rt.hooks.tick != nullptr) rt.hooks.tick(&rt, now);
+    if (goroutine_core* g = take_overdue(w, now)) return g;
     if (goroutine_core* g = take_global(w)) return g;
   }
-  if (tick % old_every == 0) {
-    // New goroutines are taken newest first, and after those that were woken: the oldest must get its turn.
-    if (goroutine_core* g = w.fresh.steal()) return g;
+  if (++w.since_fresh > most_woken) [[unlikely]] {  // goroutines that wake each other must not keep new ones waiting
+    if (goroutine_core* g = take_fresh(w)) return g;
   }
   if (w.chain < chain_limit) [[likely]] {
     if (goroutine_core* g = take_next(w)) {
@@ -382,7 +447,7 @@ goroutine_core* find_work(worker& w) noexcept {
   }
   w.chain = 0;
   if (goroutine_core* g = pop_queue(w)) return g;
-  if (goroutine_core* g = w.fresh.pop(w.single)) return g;
+  if (goroutine_core* g = take_fresh(w)) return g;
   if (goroutine_core* g = take_global(w)) return g;
   if (goroutine_core* g = take_next(w)) return g;
   if (rt.stopping.load(std::memory_order_acquire)) return nullptr;

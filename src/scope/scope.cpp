@@ -25,13 +25,13 @@ scope_core::scope_core(std::source_location where) : context_core(object_type::s
   destroy = [](context_core* c) noexcept { delete static_cast<scope_core*>(c); };
 }
 
-// In the arena: the marker reads the counts of scopes that may be ending.
+// In the arena: the marker reads the counts of scopes that may be ending. Not among the objects: it is none.
 static scope_shard* make_shards() {
-  void* memory = arena::allocate(arena::kind::object, scope_core::shards * sizeof(scope_shard));
+  void* memory = arena::allocate(arena::kind::frame, scope_core::shards * sizeof(scope_shard));
   return new (memory) scope_shard[scope_core::shards];
 }
 static void free_shards(scope_shard* s) noexcept {
-  if (s != nullptr) arena::deallocate(arena::kind::object, s, scope_core::shards * sizeof(scope_shard));
+  if (s != nullptr) arena::deallocate(arena::kind::frame, s, scope_core::shards * sizeof(scope_shard));
 }
 
 scope_core::~scope_core() { free_shards(more.load(std::memory_order_relaxed)); }
@@ -167,7 +167,13 @@ void scope_core::remove(goroutine_core* g) noexcept {
   if (emptied_shard) count_down();
 }
 
+void scope_core::close() noexcept {
+  spin_guard guard(lock);
+  over = true;
+}
+
 void scope_core::add_remote() noexcept {
+  hold(this);
   remotes.fetch_add(1, std::memory_order_relaxed);
   bool opens = false;
   {
@@ -188,6 +194,7 @@ void scope_core::drop_remote() noexcept {
     emptied_shard = first.leave() && first.counting;
   }
   if (emptied_shard) count_down();
+  unhold(this);
 }
 
 void scope_core::start_counting() noexcept {

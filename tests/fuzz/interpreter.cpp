@@ -1,0 +1,291 @@
+#include "interpreter.hpp"
+
+#include <leash/worker.hpp>
+
+#include "waits.hpp"
+
+namespace leash::test::fuzz {
+
+namespace {
+
+// What is held by a channel that holds its own last receiver is never given back: then the locks are kept too.
+void keep(world& w) {
+  static auto& kept = *new std::vector<std::shared_ptr<void>>;
+  for (auto& m : w.mutexes) kept.push_back(std::move(m));
+  kept.push_back(std::move(w.rw));
+  kept.push_back(std::move(w.sem));
+}
+
+struct witness {  // notes a goroutine that does not come to the end of its code
+  world& w;
+  int g;
+  bool finished = false;
+  witness(world& to, int who) : w(to), g(who) {}
+  witness(const witness&) = delete;
+  ~witness() {
+    if (!finished) w.unwound |= 1u << g;
+    w.alive &= ~(1u << g);
+  }
+};
+
+struct family {  // the scope that a block runs in, and whom it started there
+  scope* in = nullptr;
+  std::array<goroutine<void>, max_goroutines> child;
+  family() {}
+};
+
+task<> block(world& w, int g, frame& f, family* kin, std::size_t begin, std::size_t end);
+
+task<> run_own(world& w, int g, frame f) {
+  witness here(w, g);
+  co_await block(w, g, f, nullptr, 0, w.p.goroutines[static_cast<std::size_t>(g)].steps.size());
+  if (w.follow) w.model.finish(w.shadow, g);
+  here.finished = true;
+}
+task<> run_lent(world& w, int g, frame& f) {
+  witness here(w, g);
+  co_await block(w, g, f, nullptr, 0, w.p.goroutines[static_cast<std::size_t>(g)].steps.size());
+  if (w.follow) w.model.finish(w.shadow, g);
+  here.finished = true;
+}
+
+void do_try_send(frame& f, const step& t) {
+  if (auto* tx = f[t.a].get<sender<cell>>()) (void)tx->try_send(std::move(f[t.b]));
+}
+void do_try_recv(frame& f, const step& t) {
+  f[t.b].clear();
+  if (auto* rx = f[t.a].get<receiver<cell>>())
+    if (auto v = rx->try_recv()) f[t.b] = std::move(*v);
+}
+void do_dup(frame& f, const step& t) {
+  thing const what = f[t.a].what();
+  if (auto* tx = f[t.a].get<sender<cell>>())
+    f[t.b] = cell(what, tx->dup());
+  else if (auto* rx = f[t.a].get<receiver<cell>>())
+    f[t.b] = cell(what, rx->dup());
+  else if (auto* cs = f[t.a].get<cancel_source>())
+    f[t.b] = cell(what, cs->dup());
+}
+void do_spawn(world& w, frame& f, family* kin, const step& t) {
+  if (kin == nullptr) return;
+  auto const name = named(name_of_goroutine(t.a));
+  if (t.what == op::lend) {
+    kin->child[t.a] = kin->in->go(name, run_lent, std::ref(w), int(t.a), std::ref(f));
+  } else {
+    frame theirs;
+    for (std::size_t i = 0; i < slots; ++i)
+      if (t.n >> i & 1) theirs[i] = std::move(f[i]);
+    kin->child[t.a] = kin->in->go(name, run_own, std::ref(w), int(t.a), std::move(theirs));
+  }
+  w.started(t.a, kin->child[t.a].id());
+}
+
+// Everything that does not wait.
+void plain(world& w, frame& f, family* kin, const step& t) {
+  switch (t.what) {
+    case op::try_send:
+      return do_try_send(f, t);
+    case op::try_recv:
+      return do_try_recv(f, t);
+    case op::close:
+      if (auto* tx = f[t.a].get<sender<cell>>()) tx->close();
+      return;
+    case op::drop:
+      return f[t.a].clear();
+    case op::dup:
+      return do_dup(f, t);
+    case op::add:
+      f[t.b] = cell(make_thing(kind::token, 0), w.group->add());
+      return;
+    case op::set:
+      return w.happens->set();
+    case op::cancel:
+      if (auto* cs = f[t.a].get<cancel_source>()) cs->cancel();
+      return;
+    case op::spawn:
+    case op::lend:
+      return do_spawn(w, f, kin, t);
+    default:
+      return;
+  }
+}
+
+task<> wait(world& w, int g, frame& f, family* kin, const step& t) {
+  for (int i = 0; i < t.count; ++i)
+    if (has_destination(t.cases[i].what)) f[t.cases[i].b].clear();
+  bool const there = can_be_awaited(f, t, [&](int k) { return kin != nullptr && kin->child[k].id() != 0; });
+  unsigned ready = 0;
+  if (w.follow) {
+    bool const expected = w.model.prepare(w.shadow, g);
+    if (there != expected) w.diverged("a wait has something to wait for, in one of the two");
+    if (!expected)
+      ++w.shadow.g[g].pc;
+    else if (w.model.unwinds_first(w.shadow, g))
+      w.model.unwind(w.shadow, g);
+    else if ((ready = w.model.ready_cases(w.shadow, g)) == 0)
+      w.model.block(w.shadow, g);
+    else
+      w.deciding = g;
+  }
+  if (!there) co_return;
+  unsigned won = 0;
+  if (t.select)
+    won = co_await await_select(w, f, t);
+  else if (t.cases[0].what == wait_kind::join)
+    (void)co_await kin->child[t.cases[0].a].join();
+  else
+    won = co_await await_one(w, f, t.cases[0]);
+  if (ready == 0 || !w.follow) co_return;
+  w.deciding = -1;
+  if (!(ready >> won & 1)) {
+    w.diverged("a case won that the model holds for not ready");
+  } else {
+    w.model.win(w.shadow, g, won);
+  }
+}
+
+task<> scoped(world& w, int g, frame& f, std::size_t begin, std::size_t end) {
+  (void)co_await with_scope([&](scope& s) -> task<> {
+    family kin;
+    kin.in = &s;
+    co_await block(w, g, f, &kin, begin, end);
+    if (!w.follow) co_return;
+    w.check(g, f, end);
+    w.model.prepare(w.shadow, g);
+    if (w.model.ready_cases(w.shadow, g) != 0)
+      w.model.win(w.shadow, g, 0);
+    else
+      w.model.block(w.shadow, g);
+  });
+}
+
+task<> block(world& w, int g, frame& f, family* kin, std::size_t begin, std::size_t end) {
+  const code& c = w.p.goroutines[static_cast<std::size_t>(g)];
+  for (std::size_t i = begin; i < end; ++i) {
+    const step& t = c.steps[i];
+    if (w.chance(2) && this_context().err() == context_error::none) co_await yield();
+    if (w.follow) {
+      w.check(g, f, i);
+      if (w.follow && w.chance(8)) w.look();
+    }
+    if (t.what == op::wait) {
+      co_await wait(w, g, f, kin, t);
+      continue;
+    }
+    if (w.follow) w.model.run_plain(w.shadow, g);
+    if (t.what == op::scope_open) {
+      std::size_t const close = plan::closing(c, i);
+      co_await scoped(w, g, f, i + 1, close);
+      i = close;
+    } else if (t.what == op::cancel_open) {
+      std::size_t const close = plan::closing(c, i);
+      if (auto* source = f[t.a].get<cancel_source>()) {
+        (void)co_await with_cancel(*source, [&w, g, &f, i, close] { return block(w, g, f, nullptr, i + 1, close); });
+      } else {
+        co_await block(w, g, f, nullptr, i + 1, close);
+      }
+      i = close - 1;
+    } else if (t.what == op::yield) {
+      co_await yield();
+    } else {
+      plain(w, f, kin, t);
+    }
+  }
+}
+
+}  // namespace
+
+world::world(const plan& q, std::uint64_t chance, bool followed)
+    : p(q), model(q), shadow(model.initial()), follow(followed), random_(chance * 2 + 1) {
+  for (auto& m : mutexes) m = std::make_unique<mutex>();
+  rw = std::make_unique<shared_mutex>();
+  sem = std::make_unique<semaphore>(permits);
+  group = std::make_unique<wait_group>();
+  happens = std::make_unique<event>();
+}
+world::~world() {
+  if (cell::full() != 0) keep(*this);
+}
+
+bool world::chance(unsigned one_in) {
+  random_ = random_ * 6364136223846793005u + 1442695040888963407u;
+  return (random_ >> 40) % one_in == 0;
+}
+
+void world::start(scope& s) {
+  std::array<std::pair<sender<cell>, receiver<cell>>, max_channels> ends;
+  std::vector<cancel_source> sources(max_sources);
+  std::array<frame, max_goroutines> frames;
+  for (std::size_t c = 0; c < static_cast<std::size_t>(p.channels); ++c)
+    ends[c] = p.capacity[c] == unbounded_capacity ? channel<cell>(unbounded) : channel<cell>(p.capacity[c]);
+  for (std::size_t g = 0; g < max_goroutines; ++g)
+    for (std::size_t i = 0; i < slots; ++i) {
+      thing const t = p.goroutines[g].slot[i];
+      if (p.goroutines[g].parent != nobody) continue;
+      std::size_t const k = object_of(t);
+      if (kind_of(t) == kind::tx) frames[g][i] = cell(t, ends[k].first.dup());
+      if (kind_of(t) == kind::rx) frames[g][i] = cell(t, ends[k].second.dup());
+      if (kind_of(t) == kind::source) frames[g][i] = cell(t, sources[k].dup());
+    }
+  for (int g = 0; g < max_goroutines; ++g) {
+    const code& c = p.goroutines[static_cast<std::size_t>(g)];
+    if (!c.used || c.parent != nobody) continue;
+    auto h = s.go(named(name_of_goroutine(g)), run_own, std::ref(*this), int(g),
+                  std::move(frames[static_cast<std::size_t>(g)]));
+    started(g, h.id());
+  }
+}
+
+void world::started(int g, std::uint64_t id) {
+  alive |= 1u << g;
+  if (follow) ids_.emplace_back(id, g);
+}
+
+void world::diverged(std::string what) {
+  if (!follow) return;
+  follow = false;
+  divergence = std::move(what);
+}
+
+void world::check(int g, const frame& f, std::size_t pc) {
+  const goroutine_state& me = shadow.g[g];
+  std::string const who = name_of_goroutine(g);
+  if (me.is != status::ready) return diverged(who + " goes on, but not in the model");
+  if (me.pc != pc)
+    return diverged(who + " is at step " + std::to_string(pc) + ", in the model at " + std::to_string(me.pc));
+  for (std::size_t i = 0; i < slots; ++i)
+    if (f[i].what() != shadow.g[me.frame].slot[i])
+      return diverged(who + " at step " + std::to_string(pc) + " holds " + text(f[i].what()) + " in slot " +
+                      std::to_string(i) + ", in the model " + text(shadow.g[me.frame].slot[i]));
+}
+
+void world::about_to_run() {
+  if (!follow) return;
+  if (deciding >= 0) return diverged(name_of_goroutine(deciding) + " waits where the model does not");
+  if (chance(6)) look();
+  if (!follow) return;
+  std::uint64_t const id = this_worker->current->id;
+  for (auto& [known, g] : ids_) {
+    if (known != id) continue;
+    if (shadow.g[g].is == status::waiting && !model.fire(shadow, g))
+      return diverged(name_of_goroutine(g) + " was woken, but not in the model");
+    if (shadow.g[g].is == status::retrying) model.resume(shadow, g);
+    if (shadow.g[g].is != status::waiting) model.resume(shadow, g);
+  }
+}
+
+std::string name_of_goroutine(int g) { return "g" + std::to_string(g); }
+
+unsigned goroutines_of(const leak_report& r, int& others) {
+  unsigned mask = 0;
+  others = 0;
+  for (const leak& l : r) {
+    if (l.who.name.size() == 2 && l.who.name[0] == 'g')
+      mask |= 1u << (l.who.name[1] - '0');
+    else
+      ++others;
+  }
+  return mask;
+}
+
+}  // namespace leash::test::fuzz

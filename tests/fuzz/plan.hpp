@@ -1,0 +1,107 @@
+// A plan: a small concurrent program as data. It is run on the library (interpreter.hpp) and on a model of what the
+// library promises (machine.hpp).
+//
+// Every goroutine has a frame of slots. A slot is empty or holds one thing that can be handed on: an end of a channel,
+// a guard, a permit, a token, a cancel source. Steps name slots, not what lies in them: a step whose slot does not hold
+// what it needs does nothing. So every plan is valid, and stays so when a step is taken out.
+#pragma once
+#include <array>
+#include <cstdint>
+#include <iosfwd>
+#include <string>
+#include <vector>
+
+namespace leash::test::fuzz {
+
+inline constexpr int max_goroutines = 6;
+inline constexpr int slots = 5;
+inline constexpr int max_channels = 4;
+inline constexpr int max_mutexes = 2;  // and one shared mutex, semaphore, wait group and event
+inline constexpr int max_sources = 2;
+inline constexpr int permits = 2;  // of the semaphore
+inline constexpr int max_cases = 3;
+inline constexpr std::uint8_t unbounded_capacity = 255;
+inline constexpr std::uint8_t nobody = 255;
+
+// --- what lies in a slot: kind, which object, and for permits how many, in one byte
+enum class kind : std::uint8_t { none, tx, rx, guard, write_guard, read_guard, permit, token, source };
+using thing = std::uint8_t;
+constexpr thing make_thing(kind k, unsigned object, unsigned n = 0) {
+  return static_cast<thing>(static_cast<unsigned>(k) << 4 | object << 2 | n);
+}
+constexpr kind kind_of(thing t) { return static_cast<kind>(t >> 4); }
+constexpr unsigned object_of(thing t) { return t >> 2 & 3u; }
+constexpr unsigned count_of(thing t) { return t & 3u; }
+
+// --- steps
+enum class op : std::uint8_t {
+  wait,         // one case, or a select over several
+  try_send,     // a: slot of the sender, b: slot of the value
+  try_recv,     // a: slot of the receiver, b: slot for the value
+  close,        // a: slot of the sender
+  drop,         // a: slot
+  dup,          // a: slot of an end or source, b: slot for the copy
+  add,          // a: wait group, b: slot for the token
+  set,          // a: event
+  yield,        //
+  cancel,       // a: slot of the source
+  scope_open,   // with_scope { ... }: what follows, up to scope_close, may spawn
+  spawn,        // a: goroutine, n: mask of slots that move there
+  lend,         // a: goroutine, which works on the spawner's own slots
+  scope_close,  // joins what was spawned: one case, members
+  cancel_open,  // a: slot of the source; with_cancel { ... }
+  cancel_close,
+};
+
+enum class wait_kind : std::uint8_t {
+  recv,        // a: slot of the receiver, b: slot for the value
+  send,        // a: slot of the sender, b: slot of the value
+  lock,        // a: mutex, b: slot for the guard
+  lock_write,  // a: shared mutex, b: slot
+  lock_read,   // a: shared mutex, b: slot
+  acquire,     // a: semaphore, n: how many, b: slot
+  group,       // a: wait group
+  event,       // a: event
+  sleep,       // n: it takes 2^n; no two sleeps of a plan have the same n, so no two end at the same time
+  done,        // this_context().done()
+  join,        // a: goroutine
+  members,     // the join of a scope
+};
+struct wait_case {
+  wait_kind what;
+  std::uint8_t a = 0, b = 0, n = 0;
+};
+
+struct step {
+  op what;
+  std::uint8_t a = 0, b = 0, n = 0;
+  std::uint8_t count = 0;  // of cases; 1 without `select`: awaited alone
+  bool select = false;
+  std::array<wait_case, max_cases> cases{};
+};
+
+struct code {
+  std::uint8_t parent = nobody;  // who spawns it; nobody: it is there from the start
+  bool used = false;
+  std::array<thing, slots> slot{};  // what it starts with
+  std::vector<step> steps;
+};
+
+struct plan {
+  std::uint64_t seed = 0;
+  int channels = 0, mutexes = 1, sources = 0;
+  std::array<std::uint8_t, max_channels> capacity{};
+  std::array<code, max_goroutines> goroutines;
+  /// The index of the step that closes the block opened at `open`.
+  static std::size_t closing(const code&, std::size_t open);
+  int steps() const;
+};
+
+std::ostream& operator<<(std::ostream&, const plan&);
+std::string text(thing);
+const char* name_of(wait_kind);
+
+/// The plan of a seed; the same on every machine.
+plan generate(std::uint64_t seed);
+
+}  // namespace leash::test::fuzz

@@ -1,0 +1,285 @@
+#include "trial.hpp"
+
+#include <bit>
+#include <leash/goroutine.hpp>
+#include <sstream>
+
+namespace leash::test::fuzz {
+
+const char* name_of(failure f) {
+  static constexpr const char* names[] = {"nothing",
+                                          "a false alarm",
+                                          "a leak that must be found was missed",
+                                          "the rules call leaked what is not",
+                                          "the library and the model disagree",
+                                          "unwound, but not reported",
+                                          "goroutines were left behind"};
+  return names[static_cast<std::size_t>(f)];
+}
+
+tally& tally::operator+=(const tally& o) {
+  plans += o.plans, gave_up += o.gave_up, states += o.states, runs += o.runs, looks += o.looks;
+  looks_at_rest += o.looks_at_rest, reclaimed += o.reclaimed, leaked += o.leaked, found += o.found;
+  leaked_running += o.leaked_running, found_running += o.found_running, after_cut += o.after_cut;
+  for (auto& [shape, n] : o.missed) missed[shape] += n;
+  for (auto& [shape, n] : o.leaks) leaks[shape] += n;
+  return *this;
+}
+
+namespace {
+
+constexpr auto until_rest = std::chrono::hours(1000);  // longer than all sleeps of a plan together
+
+std::string names(unsigned mask) {
+  std::string s;
+  for (int g = 0; g < max_goroutines; ++g)
+    if (mask >> g & 1) s += (s.empty() ? "" : ", ") + name_of_goroutine(g);
+  return s;
+}
+
+class trial {
+ public:
+  trial(const plan& p, const graph& all, std::uint64_t seed, const settings& with, tally& n)
+      : p_(p), all_(all), with_(with), n_(n), seed_(seed), w_(p, seed, true) {}
+
+  outcome run() {
+    testing::seeded_schedule schedule(seed_);
+    schedule.sim().budget = [this]() -> std::uint16_t {
+      w_.about_to_run();
+      return 60'000;  // a wait that can complete does so at once: switches come from the run's own yields
+    };
+    w_.look = [this] { look(false); };
+    try {
+      options o;
+      o.workers = 1;
+      program rt(o, &schedule.sim());
+      run_program(std::source_location::current(), rt, [this]() -> task<> { co_await observe(); });
+    } catch (const std::exception& e) {
+      fail(failure::left_behind, e.what());
+    }
+    if (!w_.divergence.empty()) fail(failure::divergence, w_.divergence);
+    return result_;
+  }
+
+ private:
+  void fail(failure what, const std::string& about) {
+    w_.follow = false;
+    forget_verdicts();  // else the sentinel ends the program when a false alarm is woken, and nobody can shrink the plan
+    if (result_.what != failure::none) return;
+    result_ = {what, about + " (schedule " + std::to_string(seed_) + ")"};
+  }
+
+  task<> observe() {
+    co_await with_scope([this](scope& s) -> task<> {
+      w_.start(s);
+      co_await sleep(until_rest);
+      look(true);
+      w_.follow = false;
+      if (with_.detector == flaw::none && result_.what == failure::none) co_await reclaim_all();
+      s.cancel();
+    });
+    if (num_goroutines() != 1) fail(failure::left_behind, "at the end");
+  }
+
+  task<> reclaim_all() {
+    unsigned reported = 0;
+    for (int round = 0; round < 4 * max_goroutines; ++round) {
+      leak_report const r = find_leaks();
+      if (r.empty()) co_return;
+      int others = 0;
+      reported |= goroutines_of(r, others);
+      std::size_t const ended = co_await reclaim(r);
+      n_.reclaimed += ended;
+      if (ended == 0) {
+        if (can_be_reclaimed(r)) fail(failure::left_behind, "reclaim ends nobody of " + text(r));
+        co_return;
+      }
+      co_await sleep(until_rest);
+      // Whom a victim had started goes with it.
+      for (unsigned stray = w_.unwound & ~reported; stray != 0; stray &= stray - 1) {
+        int const g = std::countr_zero(stray);
+        int up = p_.goroutines[static_cast<std::size_t>(g)].parent;
+        while (up != nobody && !(w_.unwound >> up & 1)) up = p_.goroutines[static_cast<std::size_t>(up)].parent;
+        if (up == nobody) co_return fail(failure::stray, name_of_goroutine(g));
+      }
+    }
+    fail(failure::left_behind, "reclaim does not come to an end");
+  }
+  // Some core goroutine of it has no live descendants.
+  bool can_be_reclaimed(const leak_report& r) {
+    int others = 0;
+    unsigned const live = w_.alive & ~goroutines_of(r, others);
+    for (const leak& l : r) {
+      if (l.role != leak_role::core) continue;
+      bool has_live = false;
+      for (int g = 0; g < max_goroutines; ++g)
+        for (int up = g; up != nobody; up = p_.goroutines[static_cast<std::size_t>(up)].parent)
+          has_live |= (live >> g & 1) && name_of_goroutine(up) == l.who.name;
+      if (!has_live) return true;
+    }
+    return false;
+  }
+  static std::string text(const leak_report& r) {
+    std::ostringstream out;
+    out << r;
+    return out.str();
+  }
+
+  void look(bool at_rest) {
+    if (!w_.follow) return;
+    auto const i = all_.find(w_.shadow);
+    if (!i) return fail(failure::divergence, "a state that the model cannot reach");
+    ++(at_rest ? n_.looks_at_rest : n_.looks);
+    unsigned reported = 0;
+    std::string report;
+    if (with_.detector != flaw::none) {
+      reported = leaked_by_the_rules(w_.model, w_.shadow, with_.detector);
+    } else {
+      leak_report const r = find_leaks();
+      int others = 0;
+      reported = goroutines_of(r, others);
+      if (others != 0) fail(failure::false_alarm, text(r));
+      if (reported != 0) report = "\n" + text(r);
+    }
+    unsigned const truth = judged(w_.model, w_.shadow) & ~all_.completable(*i);
+    unsigned const rules = leaked_by_the_rules(w_.model, w_.shadow);
+    unsigned wrong = (reported | rules) & ~truth;
+    if (wrong != 0 && p_.sources != 0) {
+      // Leaked, but for a cancel that would unwind another leaked one, which would then do something for it?
+      auto const uncut = leaked_unless_cut(p_, w_.shadow, with_.limit);
+      unsigned const excused = wrong & uncut.value_or(~0u);
+      if (excused & reported) ++n_.after_cut;
+      wrong &= ~excused;
+    }
+    if (unsigned const g = wrong & reported) return fail(failure::false_alarm, names(g) + state_of(g) + report);
+    if (wrong != 0) return fail(failure::unsound_rules, names(wrong) + state_of(wrong));
+    if (unsigned const g = rules & ~reported) return fail(failure::missed, names(g) + state_of(g));
+    count(truth, reported & truth, at_rest);
+  }
+
+  void count(unsigned truth, unsigned found, bool at_rest) {
+    (at_rest ? n_.leaked : n_.leaked_running) += static_cast<std::size_t>(std::popcount(truth));
+    (at_rest ? n_.found : n_.found_running) += static_cast<std::size_t>(std::popcount(found));
+    if (!at_rest) return;
+    for (int g = 0; g < max_goroutines; ++g) {
+      if (!(truth >> g & 1)) continue;
+      const step& t = *w_.model.at(w_.shadow, g);
+      ++n_.leaks[t.select ? "select" : name_of(t.cases[0].what)];
+      if (!(found >> g & 1)) ++n_.missed[why_missed(w_.model, w_.shadow, g)];
+    }
+  }
+  std::string state_of(unsigned mask) {
+    std::ostringstream out;
+    for (int g = 0; g < max_goroutines; ++g)
+      if (w_.shadow.g[g].is != status::unborn && w_.shadow.g[g].is != status::ended)
+        out << "\n    " << name_of_goroutine(g) << " at step " << int(w_.shadow.g[g].pc)
+            << (w_.shadow.g[g].is == status::waiting ? ", waits" : "") << (mask >> g & 1 ? "  <--" : "");
+    return out.str();
+  }
+
+  const plan& p_;
+  const graph& all_;
+  const settings& with_;
+  tally& n_;
+  std::uint64_t seed_;
+  outcome result_;
+  world w_;
+};
+
+}  // namespace
+
+outcome try_plan(const plan& p, std::uint64_t seed, const settings& with, tally& n) {
+  ++n.plans;
+  machine m(p);
+  graph const all(m, m.initial(), with.limit);
+  if (all.gave_up()) {
+    ++n.gave_up;
+    return {};
+  }
+  n.states += all.size();
+  for (unsigned k = 0; k < with.schedules; ++k) {
+    ++n.runs;
+    outcome const o = trial(p, all, seed + k, with, n).run();
+    if (o.what != failure::none) return o;
+  }
+  return {};
+}
+
+namespace {
+
+bool fails(const plan& p, std::uint64_t seed, const settings& with, failure what) {
+  tally ignored;
+  settings more = with;
+  more.schedules = std::max(8u, with.schedules);
+  return try_plan(p, seed, more, ignored).what == what;
+}
+
+// Takes out the steps [from, to] of g, if blocks stay whole.
+bool without(plan& p, std::size_t g, std::size_t at) {
+  auto& steps = p.goroutines[g].steps;
+  op const o = steps[at].what;
+  if (o == op::scope_close || o == op::cancel_close) return false;
+  std::size_t const to = o == op::scope_open || o == op::cancel_open ? plan::closing(p.goroutines[g], at) : at;
+  steps.erase(steps.begin() + static_cast<std::ptrdiff_t>(at), steps.begin() + static_cast<std::ptrdiff_t>(to) + 1);
+  return true;
+}
+
+bool started_by(const plan& p, std::size_t g) {
+  for (const code& c : p.goroutines)
+    for (const step& t : c.steps)
+      if ((t.what == op::spawn || t.what == op::lend) && t.a == g) return true;
+  return false;
+}
+
+}  // namespace
+
+plan shrink(plan p, std::uint64_t seed, const settings& with, failure what) {
+  for (bool smaller = true; smaller;) {
+    smaller = false;
+    auto try_it = [&](plan q) {
+      if (!fails(q, seed, with, what)) return false;
+      p = std::move(q);
+      return smaller = true;
+    };
+    for (std::size_t g = 0; g < max_goroutines; ++g) {
+      code& c = p.goroutines[g];
+      if (c.used && !c.steps.empty() && c.parent == nobody) {
+        plan q = p;
+        q.goroutines[g].steps.clear();
+        try_it(std::move(q));
+      }
+      for (std::size_t i = p.goroutines[g].steps.size(); i-- > 0;) {
+        if (i >= p.goroutines[g].steps.size()) continue;
+        plan q = p;
+        if (without(q, g, i) && try_it(std::move(q))) continue;
+        const step& t = p.goroutines[g].steps[i];
+        for (std::uint8_t k = 0; t.select && k < t.count; ++k) {  // one case less
+          plan r = p;
+          step& fewer = r.goroutines[g].steps[i];
+          for (int j = k; j + 1 < fewer.count; ++j)
+            fewer.cases[static_cast<std::size_t>(j)] = fewer.cases[static_cast<std::size_t>(j) + 1];
+          fewer.select = --fewer.count > 1;
+          if (fewer.count > 0 && try_it(std::move(r))) break;
+        }
+      }
+      for (std::size_t i = 0; i < slots; ++i) {
+        if (p.goroutines[g].slot[i] == 0) continue;
+        plan q = p;
+        q.goroutines[g].slot[i] = 0;
+        try_it(std::move(q));
+      }
+    }
+  }
+  for (std::size_t g = 0; g < max_goroutines;
+       ++g) {  // those that do nothing and hold nothing, and those that nobody starts
+    plan q = p;
+    code& c = q.goroutines[g];
+    bool const starts = c.parent == nobody ? c.slot != std::array<thing, slots>{} : started_by(q, g);
+    if (!c.used || starts || (c.parent == nobody && !c.steps.empty())) continue;
+    c = {};
+    if (fails(q, seed, with, what)) p = std::move(q);
+  }
+  return p;
+}
+
+}  // namespace leash::test::fuzz
