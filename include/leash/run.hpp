@@ -18,8 +18,10 @@ struct options {
   unsigned workers = 0;           // 0: as many as the process may use processors
   unsigned blocking_threads = 0;  // the most threads for blocking(); 0: 256
   std::function<void(const leak_report&)> on_leak =
-      {};                             // told of leaks that were not reported before; on a worker: be short
-  nanoseconds leak_check_every = {};  // 0: looked for only when everything is at rest
+      {};  // told of leaks that were not reported before; on a worker: be short
+  // 0: looked for only when everything is at rest. A check that takes long is made less often: at most a twentieth of
+  // one worker's time goes into it.
+  nanoseconds leak_check_every = {};
   leak_action action = leak_action::report;
   nanoseconds stuck_after = std::chrono::seconds(10);  // see suspects()
 };

@@ -101,6 +101,10 @@ struct program::state {
     if (now < due || !s.next_check.compare_exchange_strong(due, now + s.chosen.leak_check_every.count())) return;
     std::lock_guard guard(s.lock);
     leak_report const r = look(rt);
+    // However many goroutines there are, passes take a twentieth of one worker's time at most.
+    std::int64_t const after = runtime_now(rt);
+    s.next_check.store(after + std::max(s.chosen.leak_check_every.count(), 20 * (after - now)),
+                       std::memory_order_relaxed);
     if (!r.empty()) s.tell(r, true);
   }
 };

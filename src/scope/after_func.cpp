@@ -73,11 +73,10 @@ bool stop_start(pending_start* p) noexcept {
   if (p->context != nullptr) {
     taken_back = unlink_callback(p->context, &p->callback);
     unhold(std::exchange(p->context, nullptr));
-  } else {
+  } else if (timer_wheel* wheel = p->timer.wheel) {
     while_it_runs(p, [&](runtime&) {
-      timer_wheel& wheel = *p->timer.wheel;
-      spin_guard guard(wheel.lock());
-      taken_back = wheel.disarm(&p->timer);
+      spin_guard guard(wheel->lock());
+      taken_back = wheel->disarm(&p->timer);
     });
   }
   if (mine) let_go(p);
