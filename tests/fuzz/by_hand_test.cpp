@@ -22,8 +22,8 @@ tally tried(const plan& p, std::uint64_t seed = 1) {
 
 TEST(ByHand, BothEndsInOneFrameLeak) {
   tally const n = tried(by_hand({0}).with(0, {rx(0), tx(0)}, {recv(0, 2)}));
-  EXPECT_EQ(n.leaked, 16u);
-  EXPECT_EQ(n.found, 16u);
+  EXPECT_EQ(n.at_rest.leaked, 16u);
+  EXPECT_EQ(n.at_rest.found, 16u);
 }
 
 TEST(ByHand, AnEndInABufferThatNobodyEmptiesIsAMiss) {
@@ -31,16 +31,16 @@ TEST(ByHand, AnEndInABufferThatNobodyEmptiesIsAMiss) {
                      .with(0, {rx(0)}, {recv(0, 1)})
                      .with(1, {tx(1), tx(0), rx(1), rx(2), tx(2)}, {send(0, 1), recv(3, 1)});
   tally const n = tried(p);
-  EXPECT_EQ(n.leaked, 16u * 2);
-  EXPECT_GE(n.found, 16u);
-  if (n.found < n.leaked) {
-    EXPECT_EQ(n.missed.begin()->first, "recv, behind a sender in a channel's buffer");
+  EXPECT_EQ(n.at_rest.leaked, 16u * 2);
+  EXPECT_GE(n.at_rest.found, 16u);
+  if (n.at_rest.found < n.at_rest.leaked) {
+    EXPECT_EQ(n.missed.begin()->first, "a sender in a channel's buffer");
   }
 }
 
 TEST(ByHand, ALineMovesWhenOneAheadGivesUp) {
   tally const n = tried(line_with_a_time_limit());
-  EXPECT_EQ(n.leaked, 16u);  // g0
+  EXPECT_EQ(n.at_rest.leaked, 16u);  // g0
   settings with;
   with.detector = flaw::ignores_the_line;
   with.schedules = 16;
@@ -50,20 +50,20 @@ TEST(ByHand, ALineMovesWhenOneAheadGivesUp) {
 
 TEST(ByHand, WhatACancelledLeakWouldDoNextIsNotCounted) {
   tally const n = tried(cancelled_holder());
-  EXPECT_EQ(n.leaked, 0u);  // at rest
+  EXPECT_EQ(n.at_rest.leaked, 0u);  // at rest
   EXPECT_GT(n.after_cut, 0u);
 }
 
 TEST(ByHand, AnotherSenderMayClose) {
   tally const n = tried(closed_by_another());
-  EXPECT_EQ(n.leaked_running, 0u);
-  EXPECT_EQ(n.leaked, 0u);
+  EXPECT_EQ(n.running.leaked, 0u);
+  EXPECT_EQ(n.at_rest.leaked, 0u);
 }
 
 TEST(ByHand, AScopeWhoseMemberIsLeakedIsLeaked) {
   tally const n = tried(live_grandchild());
-  EXPECT_EQ(n.leaked, 16u * 4);  // and g2, whose event nobody sets, and g3
-  EXPECT_GE(n.found, 16u * 2);   // g1 and g3
+  EXPECT_EQ(n.at_rest.leaked, 16u * 4);  // and g2, whose event nobody sets, and g3
+  EXPECT_GE(n.at_rest.found, 16u * 2);   // g1 and g3
 }
 
 }  // namespace leash::test::fuzz

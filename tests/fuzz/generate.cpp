@@ -299,7 +299,7 @@ class generator {
     if (what < 13) return takes({wait_kind::acquire, 0, b, static_cast<std::uint8_t>(1 + die_.below(permits))});
     if (what < 15) return {wait_kind::group};
     if (what < 16) return {wait_kind::event};
-    if (what < 17 && in_cancel) return {wait_kind::done};
+    if (what < 17 || (what < 18 && in_cancel)) return {wait_kind::done};
     return {wait_kind::sleep, 0, 0, sleep()};
   }
 

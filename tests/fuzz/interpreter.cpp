@@ -204,12 +204,13 @@ world::world(const plan& q, std::uint64_t chance, bool followed)
   happens = std::make_unique<event>();
 }
 world::~world() {
-  if (cell::full() != 0) keep(*this);
+  if (cell::full() != full_before_) keep(*this);
 }
 
 bool world::chance(unsigned one_in) {
-  random_ = random_ * 6364136223846793005u + 1442695040888963407u;
-  return (random_ >> 40) % one_in == 0;
+  std::uint64_t x = random_.fetch_add(0x9e3779b97f4a7c15u, std::memory_order_relaxed);
+  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
+  return (x >> 40) % one_in == 0;
 }
 
 void world::start(scope& s) {

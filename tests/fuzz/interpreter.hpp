@@ -91,7 +91,8 @@ class world {
   int deciding = -1;  // a wait that must complete at once
 
  private:
-  std::uint64_t random_;
+  std::atomic<std::uint64_t> random_;
+  const int full_before_ = cell::full();
   std::vector<std::pair<std::uint64_t, int>> ids_;
 };
 

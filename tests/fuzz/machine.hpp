@@ -117,6 +117,8 @@ class machine {
     return s.g[g].context != 0 && s.source[s.g[g].context - 1].fired != 0;
   }
 
+  /// Somebody live runs the plan, who may end its context at any time; else the plan is the whole program.
+  bool observed = true;
   /// These are not cut by a cancel (see truth in reference.hpp).
   unsigned uncut = 0;
   /// A queue or buffer of the model was too small.

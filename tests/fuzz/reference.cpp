@@ -135,26 +135,22 @@ void graph::propagate() {
   }
 }
 
-unsigned waiting(const machine&, const state& s) {
-  unsigned mask = 0;
-  for (int g = 0; g < max_goroutines; ++g)
-    if (s.g[g].is == status::waiting) mask |= 1u << g;
-  return mask;
-}
-
 unsigned judged(const machine& m, const state& s) {
-  unsigned mask = waiting(m, s);
+  unsigned mask = 0;
   for (int g = 0; g < max_goroutines; ++g) {
-    if (!(mask >> g & 1)) continue;
+    if (s.g[g].is != status::waiting) continue;
     const step& t = *m.at(s, g);
-    for (int i = 0; i < t.count; ++i)
-      if (t.cases[i].what == wait_kind::done) mask &= ~(1u << g);
+    bool ends = false;
+    for (int i = 0; i < t.count && m.observed; ++i)
+      ends |= t.cases[static_cast<std::size_t>(i)].what == wait_kind::done;
+    if (!ends) mask |= 1u << g;
   }
   return mask;
 }
 
-std::optional<unsigned> leaked_unless_cut(const plan& p, const state& s, std::size_t limit) {
-  machine m(p);
+std::optional<unsigned> leaked_unless_cut(const machine& like, const state& s, std::size_t limit) {
+  machine m(like.what());
+  m.observed = like.observed;
   for (unsigned all = judged(m, s);;) {
     m.uncut = all;
     graph g(m, s, limit);

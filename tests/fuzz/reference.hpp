@@ -35,13 +35,12 @@ class graph {
   std::vector<std::uint8_t> can_;
 };
 
-/// Who waits in s; with `judged`, without those who wait for the end of a context that whoever runs the plan may end.
-unsigned waiting(const machine&, const state& s);
+/// Who waits in s, without those who wait for the end of a context that whoever runs the plan may end.
 unsigned judged(const machine&, const state& s);
 
 /// Who waits in s for ever, if nobody ends a wait of one of *them* by cancelling it: the largest such set. (That a
 /// leaked goroutine can be cancelled does not make it less leaked, and what it would do then is not counted either.)
 /// Nothing: too many states.
-std::optional<unsigned> leaked_unless_cut(const plan&, const state& s, std::size_t limit);
+std::optional<unsigned> leaked_unless_cut(const machine&, const state& s, std::size_t limit);
 
 }  // namespace leash::test::fuzz

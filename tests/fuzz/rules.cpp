@@ -21,10 +21,11 @@ namespace {
 
 // What completes waits, one bit each: the two sides of the channels, then locks and counters.
 constexpr int sender_of = 0, receiver_of = max_channels, guard_of = 2 * max_channels, rw = guard_of + max_mutexes,
-              sem = rw + 1, group = sem + 1, classes = group + 1;
-constexpr const char* nouns[] = {"sender", "receiver", "guard", "shared mutex's guard", "permit", "token"};
+              sem = rw + 1, group = sem + 1, canceller = group + 1, classes = canceller + max_sources;
+constexpr const char* nouns[] = {"sender", "receiver", "guard",        "shared mutex's guard",
+                                 "permit", "token",    "cancel source"};
 const char* noun(int c) {
-  return nouns[c < receiver_of ? 0 : c < guard_of ? 1 : c < rw ? 2 : c == rw ? 3 : c == sem ? 4 : 5];
+  return nouns[c < receiver_of ? 0 : c < guard_of ? 1 : c < rw ? 2 : c == rw ? 3 : c == sem ? 4 : c == group ? 5 : 6];
 }
 
 int class_of(thing t) {
@@ -43,6 +44,8 @@ int class_of(thing t) {
       return sem;
     case kind::token:
       return group;
+    case kind::source:
+      return canceller + i;
     default:
       return -1;
   }
@@ -121,6 +124,7 @@ class marks {
     total_[rw] = s_.shared_mutex[0].readers + s_.shared_mutex[0].writer;
     total_[sem] = s_.semaphore[0].holders;
     total_[group] = s_.group[0].tokens;
+    for (int i = 0; i < max_sources; ++i) total_[canceller + i] = s_.source[i].handles;
     for (int f = 0; f < max_goroutines; ++f) {
       if (!there(f) || s_.g[f].frame != f) continue;
       for (int i = 0; i < slots; ++i) {
@@ -144,6 +148,7 @@ class marks {
       auto& ch = s_.channel[c - receiver_of];
       return ch.closed || ch.receivers == 0 || ch.buffered < m_.what().capacity[c - receiver_of];
     }
+    if (c >= canceller) return false;
     if (c == sem) return s_.semaphore[0].available == permits;
     return total_[c] == 0;
   }
@@ -197,7 +202,13 @@ class marks {
       case wait_kind::event:
         return {because::event};
       case wait_kind::done:
-        return {because::done};
+        if (m_.observed) return {because::done};
+        // Whoever is live may cancel the scope that all are in.
+        for (int k = 0; k < max_goroutines; ++k)
+          if (live_[k]) return {because::other, k};
+        if (int const source = s_.g[g].context; source != 0 && used_[canceller + source - 1])
+          return {because::other, canceller + source - 1, true};
+        return {};
       case wait_kind::join:
         return !there(c.a) || live_[c.a] ? cause{because::other, c.a} : cause{};
       case wait_kind::members: {
@@ -279,9 +290,6 @@ unsigned leaked_by_the_rules(const machine& m, const state& s, flaw f) {
   return mask;
 }
 
-std::string why_missed(const machine& m, const state& s, int g) {
-  const step& t = *m.at(s, g);
-  return std::string(t.select ? "select" : name_of(t.cases[0].what)) + ", behind " + marks(m, s, flaw::none).origin(g);
-}
+std::string why_missed(const machine& m, const state& s, int g) { return marks(m, s, flaw::none).origin(g); }
 
 }  // namespace leash::test::fuzz

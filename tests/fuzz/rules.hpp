@@ -30,7 +30,7 @@ const char* name_of(flaw);
 /// Who is leaked in s by the rules.
 unsigned leaked_by_the_rules(const machine&, const state& s, flaw = flaw::none);
 
-/// Why g, which is leaked in truth, is live by the rules: "recv, for an end in a buffer".
+/// Why g, which is leaked in truth, is live by the rules: "a sender in a channel's buffer".
 std::string why_missed(const machine&, const state& s, int g);
 
 }  // namespace leash::test::fuzz

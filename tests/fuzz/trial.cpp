@@ -4,6 +4,8 @@
 #include <leash/goroutine.hpp>
 #include <sstream>
 
+#include "leak/pass.hpp"
+
 namespace leash::test::fuzz {
 
 const char* name_of(failure f) {
@@ -15,15 +17,6 @@ const char* name_of(failure f) {
                                           "unwound, but not reported",
                                           "goroutines were left behind"};
   return names[static_cast<std::size_t>(f)];
-}
-
-tally& tally::operator+=(const tally& o) {
-  plans += o.plans, gave_up += o.gave_up, states += o.states, runs += o.runs, looks += o.looks;
-  looks_at_rest += o.looks_at_rest, reclaimed += o.reclaimed, leaked += o.leaked, found += o.found;
-  leaked_running += o.leaked_running, found_running += o.found_running, after_cut += o.after_cut;
-  for (auto& [shape, n] : o.missed) missed[shape] += n;
-  for (auto& [shape, n] : o.leaks) leaks[shape] += n;
-  return *this;
 }
 
 namespace {
@@ -39,8 +32,11 @@ std::string names(unsigned mask) {
 
 class trial {
  public:
-  trial(const plan& p, const graph& all, std::uint64_t seed, const settings& with, tally& n)
-      : p_(p), all_(all), with_(with), n_(n), seed_(seed), w_(p, seed, true) {}
+  /// observed: as children of a live goroutine; else the plan is the whole program, and whoever looks is outside.
+  trial(const plan& p, const graph& all, std::uint64_t seed, bool observed, const settings& with, tally& n)
+      : p_(p), all_(all), with_(with), n_(n), seed_(seed), w_(p, seed, true) {
+    w_.model.observed = observed;
+  }
 
   outcome run() {
     testing::simulated_run schedule(seed_);
@@ -55,7 +51,13 @@ class trial {
       options o;
       o.workers = 1;
       program rt(o, schedule.sim());
-      run_program(std::source_location::current(), rt, [this]() -> task<> { co_await observe(); });
+      if (w_.model.observed) {
+        run_program(std::source_location::current(), rt, [this]() -> task<> { co_await observe(); });
+      } else {
+        at_rest_ = this;
+        rt.rt().hooks.quiet = [](runtime*) { return at_rest_->outside(); };
+        run_program(std::source_location::current(), rt, [this]() -> task<> { co_await whole(); });
+      }
     } catch (const std::exception& e) {
       fail(failure::left_behind, e.what());
     }
@@ -83,13 +85,50 @@ class trial {
     if (num_goroutines() != 1) fail(failure::left_behind, "at the end");
   }
 
+  task<> whole() {
+    co_await with_scope([this](scope& s) -> task<> {
+      w_.start(s);
+      all_in_ = &s;
+      co_return;
+    });
+    all_in_ = nullptr;
+  }
+  // When everything is at rest: looks, then reclaims, and in the end cancels what is left. True: there is more to do.
+  bool outside() {
+    if (all_in_ == nullptr) return false;
+    look(true);
+    w_.follow = false;
+    if (result_.what == failure::none && with_.detector == flaw::none && ++rounds_ < 4 * max_goroutines) {
+      leak_report const r = find_leaks();
+      int others = 0;
+      reported_ |= goroutines_of(r, others);
+      check_strays();
+      auto const victims = kill_victims(r);
+      n_.reclaimed += victims.size();
+      for (auto& v : victims) drop_ref(v.first, ref_watch);
+      if (!victims.empty()) return true;
+      if (!r.empty() && can_be_reclaimed(r)) fail(failure::left_behind, "reclaim ends nobody of " + text(r));
+    }
+    forget_verdicts();  // nobody but this test can cancel the scope: who waits for its end was leaked, rightly
+    std::exchange(all_in_, nullptr)->cancel();
+    return true;
+  }
+
+  // Whom a victim had started goes with it.
+  void check_strays() {
+    for (unsigned stray = w_.unwound & ~reported_; stray != 0; stray &= stray - 1) {
+      int const g = std::countr_zero(stray);
+      int up = p_.goroutines[static_cast<std::size_t>(g)].parent;
+      while (up != nobody && !(w_.unwound >> up & 1)) up = p_.goroutines[static_cast<std::size_t>(up)].parent;
+      if (up == nobody) fail(failure::stray, name_of_goroutine(g));
+    }
+  }
   task<> reclaim_all() {
-    unsigned reported = 0;
     for (int round = 0; round < 4 * max_goroutines; ++round) {
       leak_report const r = find_leaks();
       if (r.empty()) co_return;
       int others = 0;
-      reported |= goroutines_of(r, others);
+      reported_ |= goroutines_of(r, others);
       std::size_t const ended = co_await reclaim(r);
       n_.reclaimed += ended;
       if (ended == 0) {
@@ -97,13 +136,7 @@ class trial {
         co_return;
       }
       co_await sleep(until_rest);
-      // Whom a victim had started goes with it.
-      for (unsigned stray = w_.unwound & ~reported; stray != 0; stray &= stray - 1) {
-        int const g = std::countr_zero(stray);
-        int up = p_.goroutines[static_cast<std::size_t>(g)].parent;
-        while (up != nobody && !(w_.unwound >> up & 1)) up = p_.goroutines[static_cast<std::size_t>(up)].parent;
-        if (up == nobody) co_return fail(failure::stray, name_of_goroutine(g));
-      }
+      check_strays();
     }
     fail(failure::left_behind, "reclaim does not come to an end");
   }
@@ -133,6 +166,7 @@ class trial {
     if (!i) return fail(failure::divergence, "a state that the model cannot reach");
     ++(at_rest ? n_.looks_at_rest : n_.looks);
     unsigned reported = 0;
+    bool root = false;
     std::string report;
     if (with_.detector != flaw::none) {
       reported = leaked_by_the_rules(w_.model, w_.shadow, with_.detector);
@@ -140,15 +174,17 @@ class trial {
       leak_report const r = find_leaks();
       int others = 0;
       reported = goroutines_of(r, others);
-      if (others != 0) fail(failure::false_alarm, text(r));
+      root = others != 0;
       if (reported != 0) report = "\n" + text(r);
     }
     unsigned const truth = judged(w_.model, w_.shadow) & ~all_.completable(*i);
     unsigned const rules = leaked_by_the_rules(w_.model, w_.shadow);
+    if (root && (w_.model.observed || !(truth & first())))  // it ends when the first ones do
+      return fail(failure::false_alarm, "the root" + report);
     unsigned wrong = (reported | rules) & ~truth;
     if (wrong != 0 && p_.sources != 0) {
       // Leaked, but for a cancel that would unwind another leaked one, which would then do something for it?
-      auto const uncut = leaked_unless_cut(p_, w_.shadow, with_.limit);
+      auto const uncut = leaked_unless_cut(w_.model, w_.shadow, with_.limit);
       unsigned const excused = wrong & uncut.value_or(~0u);
       if (excused & reported) ++n_.after_cut;
       wrong &= ~excused;
@@ -160,15 +196,25 @@ class trial {
   }
 
   void count(unsigned truth, unsigned found, bool at_rest) {
-    (at_rest ? n_.leaked : n_.leaked_running) += static_cast<std::size_t>(std::popcount(truth));
-    (at_rest ? n_.found : n_.found_running) += static_cast<std::size_t>(std::popcount(found));
-    if (!at_rest) return;
+    recall& all = at_rest ? n_.at_rest : n_.running;
     for (int g = 0; g < max_goroutines; ++g) {
       if (!(truth >> g & 1)) continue;
+      bool const seen = found >> g & 1;
+      ++all.leaked;
+      all.found += seen;
+      if (!seen) ++(at_rest ? n_.missed : n_.missed_running)[why_missed(w_.model, w_.shadow, g)];
+      if (!at_rest) continue;
       const step& t = *w_.model.at(w_.shadow, g);
-      ++n_.leaks[t.select ? "select" : name_of(t.cases[0].what)];
-      if (!(found >> g & 1)) ++n_.missed[why_missed(w_.model, w_.shadow, g)];
+      recall& of_wait = n_.by_wait[t.select ? "select" : name_of(t.cases[0].what)];
+      ++of_wait.leaked;
+      of_wait.found += seen;
     }
+  }
+  unsigned first() const {
+    unsigned mask = 0;
+    for (int g = 0; g < max_goroutines; ++g)
+      if (p_.goroutines[static_cast<std::size_t>(g)].parent == nobody) mask |= 1u << g;
+    return mask;
   }
   std::string state_of(unsigned mask) {
     std::ostringstream out;
@@ -186,6 +232,10 @@ class trial {
   std::uint64_t seed_;
   outcome result_;
   world w_;
+  scope* all_in_ = nullptr;
+  unsigned reported_ = 0;
+  int rounds_ = 0;
+  static inline trial* at_rest_ = nullptr;
 };
 
 }  // namespace
@@ -201,7 +251,7 @@ outcome try_plan(const plan& p, std::uint64_t seed, const settings& with, tally&
   n.states += all.size();
   for (unsigned k = 0; k < with.schedules; ++k) {
     ++n.runs;
-    outcome const o = trial(p, all, seed + k, with, n).run();
+    outcome const o = trial(p, all, seed + k, k % 2 == 0, with, n).run();
     if (o.what != failure::none) return o;
   }
   return {};
@@ -212,7 +262,7 @@ namespace {
 bool fails(const plan& p, std::uint64_t seed, const settings& with, failure what) {
   tally ignored;
   settings more = with;
-  more.schedules = std::max(8u, with.schedules);
+  more.schedules = std::max(32u, with.schedules);
   return try_plan(p, seed, more, ignored).what == what;
 }
 

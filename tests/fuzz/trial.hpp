@@ -20,14 +20,16 @@ enum class failure : std::uint8_t {
 };
 const char* name_of(failure);
 
+/// Goroutines that are leaked in truth, and those of them that were reported.
+struct recall {
+  std::size_t leaked = 0, found = 0;
+};
 struct tally {
   std::size_t plans = 0, gave_up = 0, states = 0, runs = 0, looks = 0, looks_at_rest = 0, reclaimed = 0;
-  std::size_t leaked = 0, found = 0;  // at rest: goroutines that are leaked in truth; of those, reported
-  std::size_t leaked_running = 0, found_running = 0;  // the same while others still run
-  std::size_t after_cut = 0;                          // reported; only the cancelling of another leaked one frees it
-  std::map<std::string, std::size_t> missed;          // at rest, by shape
-  std::map<std::string, std::size_t> leaks;           // at rest, by wait
-  tally& operator+=(const tally&);
+  recall at_rest, running;                                    // running: while others still run
+  std::map<std::string, recall> by_wait;                      // at rest
+  std::map<std::string, std::size_t> missed, missed_running;  // by what hides them
+  std::size_t after_cut = 0;  // reported; only the cancelling of another leaked one frees it
 };
 
 struct outcome {
