@@ -103,7 +103,7 @@ class trial {
       int others = 0;
       reported_ |= goroutines_of(r, others);
       check_strays();
-      auto const victims = kill_victims(r);
+      auto const victims = kill_victims(r, {});
       n_.reclaimed += victims.size();
       for (auto& v : victims) drop_ref(v.first, ref_watch);
       if (!victims.empty()) return true;
