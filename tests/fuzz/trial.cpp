@@ -43,7 +43,7 @@ class trial {
     schedule.sim()->budget = 60'000;  // a wait that can complete does so at once: switches come from the plan's yields
     schedule.sim()->choose = [this, choose = schedule.sim()->choose](const std::vector<goroutine_core*>& ready) {
       std::size_t const chosen = choose(ready);
-      w_.about_to_run();
+      w_.about_to_run(ready[chosen]->id);
       return chosen;
     };
     w_.look = [this] { look(false); };
