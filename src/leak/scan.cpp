@@ -88,8 +88,8 @@ class scanner {
     if (only_ != nullptr && frozen::read(g->runtime_index) != only_->index) return false;
     ++g_.members;
     if (!frozen::waits(word)) return false;
-    auto const* leaf = reinterpret_cast<const std::byte*>(frozen::read(g->leaf)) - 16;
-    for (int line = 0; line < 4; ++line) __builtin_prefetch(leaf + 64 * line);
+    auto const leaf = reinterpret_cast<std::uintptr_t>(frozen::read(g->leaf)) - 16;  // it may be null by now
+    for (std::uintptr_t line = 0; line < 4; ++line) __builtin_prefetch(reinterpret_cast<const void*>(leaf + 64 * line));
     s = {g, word};
     return true;
   }
