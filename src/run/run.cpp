@@ -17,7 +17,9 @@ namespace leash {
 namespace {
 
 constexpr std::uint32_t default_blocking_threads = 256;
-constexpr nanoseconds confined_settles = std::chrono::seconds(1);
+// A thread that leash does not know might still use a reference to a local end or event, which it should not have: what
+// looks like a deadlock counts as one when it has lasted.
+constexpr nanoseconds rest_settles = std::chrono::milliseconds(100), confined_settles = std::chrono::seconds(1);
 
 unsigned processors() noexcept {
   cpu_set_t set;
@@ -46,6 +48,9 @@ struct program::state {
   std::optional<leak_report> deadlock;
   std::exception_ptr handler_failed;
   std::atomic<std::int64_t> next_check{0};
+  std::uint64_t rest_steps = 0;  // of all workers, when they were at rest last
+  std::int64_t rest_since = 0;
+  bool acted = false;                           // what moved since then was unwound by a reclaim
   std::shared_ptr<testing::watch_state> watch;  // told of leaks that nobody else is
 
   static state& of(runtime* rt) noexcept { return *static_cast<state*>(rt->above); }
@@ -83,21 +88,39 @@ struct program::state {
     return find_leaks_of(rt, false);
   }
 
+  /// True when everything has been at rest for long enough to be judged.
+  bool settled() {
+    if (rt.sim != nullptr || acted) return true;
+    std::uint64_t steps = 0;
+    for (std::uint32_t i = 0; i < rt.worker_count; ++i) steps += rt.workers[i].tick.load(std::memory_order_relaxed);
+    std::int64_t const now = runtime_now(&rt);
+    if (steps != rest_steps) {
+      rest_steps = steps;
+      rest_since = now;
+    }
+    if (now - rest_since >= rest_settles.count()) return true;
+    rt.quiet_due.store(rest_since + rest_settles.count(), std::memory_order_relaxed);
+    return false;
+  }
+
   static bool quiet(runtime* rt) {
     state& s = of(rt);
     std::lock_guard guard(s.lock);
     std::size_t const left = rt->live_goroutines();
-    if (left == 0) return false;
+    if (left == 0 || !s.settled()) return false;
+    s.acted = false;
     leak_report const r = look(rt);
     if (r.empty()) return false;
     bool const all = r.size() == left;
     if (s.tell(r, all)) {
+      s.acted = true;
       order_simulated(rt);
       return true;
     }
     if (!all) return false;  // somebody outside may still move the others
     if (!s.deadlock) s.deadlock = r;
     bool const moved = kill_all(r) != 0;
+    s.acted = moved;
     order_simulated(rt);
     return moved;
   }
