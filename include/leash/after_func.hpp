@@ -12,10 +12,11 @@ namespace leash {
 struct pending_start {
   std::atomic<std::uint32_t> refs{2};  // handle and trigger
   std::atomic<bool> decided{false};    // fired or stopped: who sets it owns the callable
-  void (*launch)(pending_start*) = nullptr;
+  void (*launch)(pending_start*, scope& root) = nullptr;
   void (*destroy)(pending_start*) noexcept = nullptr;
   void (*forget)(pending_start*) noexcept = nullptr;  // destroys the callable
-  runtime* rt = nullptr;
+  std::uint16_t runtime_index = 0;                    // with the serial: handles may outlive the runtime
+  std::uint64_t runtime_serial = 0;
   lineage* kin = nullptr;  // its maker's: what the callable borrows stays live while it may still run
   struct timed : timer_entry {
     pending_start* self = nullptr;
@@ -24,6 +25,7 @@ struct pending_start {
     pending_start* self = nullptr;
   } callback;
   context_core* context = nullptr;  // on_done: held
+  explicit pending_start(const runtime& rt) noexcept : runtime_index(rt.index), runtime_serial(rt.serial) {}
   static void unhold(pending_start* p) noexcept {
     if (p->refs.fetch_sub(1, std::memory_order_acq_rel) == 1) p->destroy(p);
   }
@@ -33,13 +35,12 @@ template <class F>
 struct pending_start_of : pending_start {
   std::optional<F> f;
   std::source_location where;
-  pending_start_of(F&& fn, runtime* r, std::source_location w) : f(std::move(fn)), where(w) {
-    rt = r;
-    launch = [](pending_start* p) {
+  pending_start_of(F&& fn, const runtime& rt, std::source_location w) : pending_start(rt), f(std::move(fn)), where(w) {
+    launch = [](pending_start* p, scope& root) {
       auto* self = static_cast<pending_start_of*>(p);
       F fn2 = std::move(*self->f);
       self->f.reset();
-      scope::of(p->rt->root_scope).launch_kin(std::exchange(p->kin, nullptr), self->where, std::move(fn2));
+      root.launch_kin(std::exchange(p->kin, nullptr), self->where, std::move(fn2));
     };
     forget = [](pending_start* p) noexcept { static_cast<pending_start_of*>(p)->f.reset(); };
     destroy = [](pending_start* p) noexcept { delete static_cast<pending_start_of*>(p); };
@@ -85,14 +86,15 @@ class [[nodiscard]] registration : public start_handle {
 
 /// Runs fn (a callable, plain or returning a task) in a goroutine under the runtime's root, after d.
 ///
-/// Fired, stopped or dropped, the timer lets go of fn at once. An exception of fn comes out of run().
+/// Fired, stopped or dropped, the timer lets go of fn at once; so it does when the runtime ends before it fires, which
+/// it does not keep from ending. An exception of fn comes out of run().
 /// Errors: std::invalid_argument for a negative duration; std::logic_error outside a runtime.
 template <class F>
 timer after_func(nanoseconds d, F&& fn, std::source_location where = std::source_location::current()) {
   if (d < nanoseconds::zero()) throw_invalid("after_func: a negative duration", where);
   goroutine_core* g = running_goroutine("after_func", where);
   auto* p =
-      new pending_start_of<std::decay_t<F>>(std::decay_t<F>(std::forward<F>(fn)), runtime_at(g->runtime_index), where);
+      new pending_start_of<std::decay_t<F>>(std::decay_t<F>(std::forward<F>(fn)), *runtime_at(g->runtime_index), where);
   arm_start(p, d);
   return timer(p);
 }
@@ -103,7 +105,7 @@ template <class F>
 registration on_done(const context& c, F&& fn, std::source_location where = std::source_location::current()) {
   goroutine_core* g = running_goroutine("on_done", where);
   auto* p =
-      new pending_start_of<std::decay_t<F>>(std::decay_t<F>(std::forward<F>(fn)), runtime_at(g->runtime_index), where);
+      new pending_start_of<std::decay_t<F>>(std::decay_t<F>(std::forward<F>(fn)), *runtime_at(g->runtime_index), where);
   watch_start(p, c.node());
   return registration(p);
 }

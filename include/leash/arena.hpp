@@ -70,7 +70,7 @@ struct thread_cache {
   bool taken;
 };
 #if defined(__clang__) || defined(__GNUC__)
-extern thread_local thread_cache* this_cache __attribute__((tls_model("initial-exec")));
+extern constinit thread_local thread_cache* this_cache __attribute__((tls_model("initial-exec")));
 #endif
 
 constexpr std::size_t class_of(std::size_t bytes) noexcept {

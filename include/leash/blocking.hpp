@@ -103,7 +103,7 @@ class [[nodiscard]] blocking_call : blocking_job, public operation_base {
 /// Suspends: always. Wait reason: `blocking`.
 /// Returns: what f returns; its exception is rethrown here.
 /// Cancellation: before f starts to wait for a thread, first; after that delivered when f has returned (its result is
-/// dropped). Thread safety and ordering: f sees what was sequenced before the call, and what f did happens before the
+/// dropped). Simulated (testing.hpp): the call is one step of the schedule. Thread safety and ordering: f sees what was sequenced before the call, and what f did happens before the
 /// return. Complexity: one queue operation and two thread switches.  Errors: std::system_error if not even one thread
 /// can be had.
 template <std::invocable F>

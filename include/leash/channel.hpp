@@ -38,6 +38,11 @@ inline constexpr unbounded_t unbounded{};
 
 enum class try_result : std::uint8_t { done, full, closed };
 
+/// A value in the buffer that is not plain, or whose buffer has no bound; the value follows.
+struct chan_node {
+  chan_node* next = nullptr;
+};
+
 struct chan_core : object {
   std::atomic<std::uint32_t> senders{1}, receivers{1};
   std::atomic<std::uint32_t> sides{2};  // the channel lives until both are gone
@@ -48,6 +53,10 @@ struct chan_core : object {
   std::size_t capacity;
   std::atomic<std::size_t> buffered{0};  // written under the lock
   wait_queue receiving, sending;
+  chan_node* first = nullptr;
+  chan_node* last = nullptr;
+  // Of the list, which the leak marker reads without the lock: odd while it is changed, then the next even number.
+  std::atomic<std::uint32_t> stamp{0};
 
   chan_core(std::size_t n, std::source_location where) noexcept : object(object_type::channel, where), capacity(n) {}
   /// No value will come any more. Acquire: what the last sender did before it went.
@@ -59,10 +68,6 @@ struct chan_core : object {
   }
 };
 
-/// Claims everybody in the queue and marks their waits as ended without a value; after the lock is given back: wake
-/// them.
-goroutine_core* end_waits(wait_queue&) noexcept;
-void wake_list(goroutine_core*) noexcept;
 [[noreturn]] LEASH_COLD void empty_end(const char* what, std::source_location where);
 
 // waiter::extra of a wait on a channel: what came of it
@@ -81,9 +86,7 @@ struct chan : chan_core {
   static constexpr bool plain =
       std::is_trivially_copyable_v<T> && std::is_trivially_destructible_v<T> && sizeof(T) <= 64;
 
-  // A value in the buffer that is not plain, or whose buffer has no bound.
-  struct node {
-    node* next = nullptr;
+  struct node : chan_node {
     T value;
     explicit node(T&& v) noexcept : value(std::move(v)) {}
     static void* operator new(std::size_t bytes) { return arena::allocate(arena::kind::frame, bytes); }
@@ -97,14 +100,13 @@ struct chan : chan_core {
 
   std::unique_ptr<cell[]> ring;  // plain and bounded
   std::size_t head = 0;          // of the ring: the next to take
-  node* first = nullptr;
-  node* last = nullptr;
 
   chan(std::size_t n, bool bounded, std::source_location where) : chan_core(n, where) {
     if (plain && bounded && n != 0) ring.reset(new cell[n]);
   }
-  ~chan() {
-    while (first != nullptr) delete std::exchange(first, first->next);
+  ~chan() { free_list(first); }
+  static void free_list(chan_node* n) noexcept {
+    while (n != nullptr) delete static_cast<node*>(std::exchange(n, n->next));
   }
 
   bool in_ring() const noexcept { return plain && ring != nullptr; }
@@ -122,17 +124,27 @@ struct chan : chan_core {
     if (++head == capacity) head = 0;
     buffered.store(buffered.load(std::memory_order_relaxed) - 1, std::memory_order_relaxed);
   }
+  /// Under the lock, around each change of the list.
+  void begin_change() noexcept {
+    stamp.store(stamp.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+    std::atomic_thread_fence(std::memory_order_release);  // who sees some of the change sees this stamp, or a later one
+  }
+  void end_change() noexcept { stamp.store(stamp.load(std::memory_order_relaxed) + 1, std::memory_order_release); }
   void list_push(node* n) noexcept {
+    begin_change();
     n->next = nullptr;
     (last != nullptr ? last->next : first) = n;
     last = n;
+    end_change();
     buffered.store(buffered.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
   }
   node* list_pop() noexcept {
-    node* n = first;
+    auto* n = static_cast<node*>(first);
     if (n == nullptr) return nullptr;
+    begin_change();
     first = n->next;
     if (first == nullptr) last = nullptr;
+    end_change();
     buffered.store(buffered.load(std::memory_order_relaxed) - 1, std::memory_order_relaxed);
     return n;
   }
@@ -155,7 +167,7 @@ struct chan : chan_core {
         list_push(n);
       }
       if (in_transit == 0 && buffered.load(std::memory_order_relaxed) == 0 && ended())
-        ended_ones = end_waits(receiving);
+        ended_ones = claim_all(receiving);
     }
     if (to != nullptr) {
       to->put(std::move(n->value));
@@ -163,7 +175,7 @@ struct chan : chan_core {
       schedule(woken);
     }
     delete dead;
-    wake_list(ended_ones);
+    schedule_all(ended_ones);
   }
 
   void close() noexcept {
@@ -173,11 +185,11 @@ struct chan : chan_core {
       spin_guard guard(lock);
       if (closed.load(std::memory_order_relaxed)) return;
       closed.store(true, std::memory_order_relaxed);
-      failed = end_waits(sending);
-      if (used() == 0) woken = end_waits(receiving);
+      failed = claim_all(sending);
+      if (used() == 0) woken = claim_all(receiving);
     }
-    wake_list(failed);
-    wake_list(woken);
+    schedule_all(failed);
+    schedule_all(woken);
   }
   void drop_sender() noexcept {
     // Release: what this sender did. Acquire, in the last one: what all did, for the receivers that it wakes.
@@ -185,25 +197,27 @@ struct chan : chan_core {
       goroutine_core* woken = nullptr;
       {
         spin_guard guard(lock);
-        if (used() == 0) woken = end_waits(receiving);
+        if (used() == 0) woken = claim_all(receiving);
       }
-      wake_list(woken);
+      schedule_all(woken);
       drop_side();
     }
   }
   void drop_receiver() noexcept {
     if (receivers.fetch_sub(1, std::memory_order_acq_rel) == 1) {
       goroutine_core* failed = nullptr;
-      node* rest = nullptr;
+      chan_node* rest = nullptr;
       {
         spin_guard guard(lock);
-        failed = end_waits(sending);
+        failed = claim_all(sending);
+        begin_change();
         rest = first;
         first = last = nullptr;
+        end_change();
         buffered.store(0, std::memory_order_relaxed);
       }
-      wake_list(failed);
-      while (rest != nullptr) delete std::exchange(rest, rest->next);
+      schedule_all(failed);
+      free_list(rest);
       drop_side();
     }
   }
@@ -395,9 +409,9 @@ class send_wait : public waiter {
     goroutine_core* woken = nullptr;
     {
       spin_guard guard(channel()->lock);
-      woken = end_waits(channel()->receiving);
+      woken = claim_all(channel()->receiving);
     }
-    wake_list(woken);
+    schedule_all(woken);
   }
   LEASH_NOINLINE void complete_node() {
     typename channel_type::node* n;
@@ -408,9 +422,9 @@ class send_wait : public waiter {
       {
         spin_guard guard(channel()->lock);
         --channel()->in_transit;
-        if (channel()->used() == 0 && channel()->ended()) woken = end_waits(channel()->receiving);  // K4
+        if (channel()->used() == 0 && channel()->ended()) woken = claim_all(channel()->receiving);  // K4
       }
-      wake_list(woken);
+      schedule_all(woken);
       throw;
     }
     channel()->arrive(n);

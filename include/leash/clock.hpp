@@ -1,5 +1,6 @@
 // The runtime's clock: steady, virtual under simulation.
 #pragma once
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 
@@ -21,7 +22,9 @@ struct clock {
 /// Thread safety: any thread. Complexity: one clock read (about 25 ns), none under simulation.
 inline clock::time_point now() noexcept { return clock::now(); }
 
-/// Milliseconds since the process started, mod 2^32, as last seen by some worker; cheap, up to a few milliseconds old.
-std::uint32_t coarse_tick() noexcept;
+extern std::atomic<std::uint32_t> coarse_milliseconds;
+/// Milliseconds of the runtime's clock, mod 2^32, as last seen by some worker; cheap, a few milliseconds old at most
+/// while workers run.
+inline std::uint32_t coarse_tick() noexcept { return coarse_milliseconds.load(std::memory_order_relaxed); }
 
 }  // namespace leash

@@ -7,10 +7,11 @@
 
 namespace leash {
 
-struct condition_core : object {
+struct condition_core : placed_object {
   spin_lock lock;
   wait_queue queue;
-  explicit condition_core(std::source_location where) noexcept : object(object_type::condition, where) {}
+  condition_core(const void* home, std::source_location where) noexcept
+      : placed_object(object_type::condition, home, where) {}
 };
 
 /// Wakes goroutines that wait for a predicate to become true.
@@ -19,7 +20,8 @@ struct condition_core : object {
 /// reads.
 class condition {
  public:
-  explicit condition(std::source_location where = std::source_location::current()) : core_(new condition_core(where)) {}
+  explicit condition(std::source_location where = std::source_location::current())
+      : core_(new condition_core(this, where)) {}
   condition(const condition&) = delete;
   condition& operator=(const condition&) = delete;
   ~condition();

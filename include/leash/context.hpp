@@ -7,8 +7,7 @@
 //
 // Invariants
 //  C1. A node is linked in its parent's list, under the parent's lock, for as long as work can run inside it; a node
-//  that is
-//      born under an ended parent is born ended.
+//      that is born under an ended parent is born ended.
 //  C2. ended, origin and cause are written once, under the node's lock, cause and origin before ended (release).
 //  C3. owner is the goroutine that runs the boundary; written under the node's lock.
 // Lock order: parent before child; a node before its scope's shards.
@@ -56,7 +55,6 @@ struct context_core : context_flag {
   wait_queue done_waiters;
   done_callback* callbacks = nullptr;
   std::int64_t deadline = INT64_MAX;  // its own
-  std::atomic<bool> armed{false};     // the deadline will still fire; cleared after what it woke was claimed
   struct deadline_timer : timer_entry {
     context_core* node = nullptr;
   } timer;
@@ -86,7 +84,6 @@ void link_context(context_core* node, context_core* parent) noexcept;
 void unlink_context(context_core*) noexcept;
 /// Claims g for unwinding if it is parked in a wait that its context's end cuts short; prepends it to `claimed`.
 void interrupt(goroutine_core* g, goroutine_core*& claimed) noexcept;
-void schedule_all(goroutine_core* claimed) noexcept;
 
 context_core* background_context() noexcept;
 inline context_core* context_of(const goroutine_core* g) noexcept { return static_cast<context_core*>(g->ctx); }
@@ -113,16 +110,15 @@ class entered_context {
 };
 
 // --- name, labels and values: an immutable chain, inherited from whoever starts a goroutine
-// -------------------------------
 
 struct local_value : object {
-  enum class kind : std::uint8_t { name, label, value };
+  enum class kind : std::uint8_t { name, label, value, keep };  // keep: see unreclaimable
   std::atomic<std::uint32_t> refs{1};
   kind what;
   local_value* outer;
   local_value* shown;  // the next name or label further out: what looks does not walk a long chain of values
   std::uint32_t key_bytes = 0, text_bytes = 0;
-  std::uint64_t owner = 0;  // name: the goroutine's id
+  std::uint64_t owner = 0;  // name, keep: the goroutine's id
   const std::type_info* type = nullptr;
   std::shared_ptr<const void> data;
 
@@ -155,7 +151,6 @@ class local_scope {
 };
 
 // --- done()
-// ----------------------------------------------------------------------------------------------------------------
 
 class done_wait : public waiter {
  public:
@@ -165,6 +160,8 @@ class done_wait : public waiter {
     what = op.context_;
   }
   spin_lock& lock() noexcept { return context()->lock; }
+  /// A hint without the lock, for select.
+  bool likely_ready() noexcept { return context()->ended.load(std::memory_order_relaxed) != 0; }
   bool claim() noexcept { return context()->ended.load(std::memory_order_acquire) != 0; }
   void complete() const noexcept {}
   void enqueue() noexcept { context()->done_waiters.push(this); }

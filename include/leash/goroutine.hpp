@@ -2,23 +2,25 @@
 //
 // Park word: bits 0..2 state, bits 3..63 epoch. The epoch counts parks and ends; it survives reuse of the slot.
 //
-//   state     who may change it          to what
-//   free      allocator (spawn)          active
-//   active    the goroutine's worker     parked, held (it waits), done (it ended)
-//   parked    any waker, by one CAS      active: the CAS makes the waker the goroutine's only owner until it schedules
-//   it held      a waker, not cancellation  active (waits that cancellation must not cut short) done      the last
-//   owner of the slot free
+//   state   who may change it                 to what
+//   free    whoever makes a goroutine there   active
+//   active  its worker, or who claimed it     parked, held (it waits), done (it ended)
+//   parked  any waker, by one CAS             active: the CAS makes the waker its only owner until it schedules it
+//   held    a waker, but no cancellation      active: a wait that must not be cut short
+//   done    the last owner of the slot        free
 //
 // Invariants
 //  G1. Whoever makes parked -> active (one CAS, acq_rel) may write winner, bits and the waiter's result, and must
-//  schedule it. G2. parked is published last: after the waiters stand in their queues, and before the queues' locks are
-//  given back. G3. Between publishing parked and the CAS nothing in the frames, the stored callable or the waiters'
-//  fixed fields changes.
+//      schedule it.
+//  G2. parked is published last: after the waiters stand in their queues, and before the queues' locks are given back.
+//  G3. Between publishing parked and the CAS nothing in the frames, the stored callable or the waiters' fixed fields
+//      changes.
 #pragma once
 #include <atomic>
 #include <coroutine>
 #include <cstdint>
 #include <exception>
+#include <leash/clock.hpp>
 #include <leash/object.hpp>
 #include <source_location>
 
@@ -58,6 +60,7 @@ struct context_flag : object {
   std::atomic<std::uint8_t> ended{0};  // 0, or a context_error; set once, before the heavy fence of cancellation
   std::uint8_t shape = 0;              // the context's own use
   std::uint16_t runtime_index = 0;
+  std::uint32_t ended_at = 0;  // coarse tick; written before `ended`
 };
 
 enum class park_state : std::uint64_t { free = 0, active = 1, parked = 2, held = 3, done = 4 };
@@ -104,6 +107,8 @@ LEASH_COLD void sentinel(goroutine_core* g) noexcept;
 #endif
 /// Verdicts given so far count no more: something was unwound from outside, and what that frees may wake the judged.
 void forget_verdicts() noexcept;
+/// Set once anything was judged: only then is there something to forget.
+extern std::atomic<bool> judged_anything;
 
 /// An atomic word that is there before and after the object around it: constructing it writes nothing.
 class surviving_word {
@@ -135,13 +140,13 @@ struct goroutine_core {
   const goroutine_type* type;
   std::source_location spawned_at;
   std::uint64_t id;
-  waiter* joiners = nullptr;              // under join_lock_of(this)
-  compact<scope_core> home;               // the scope it belongs to
-  compact<goroutine_core> before, after;  // siblings in the same shard of `home`
-  compact<local_value> locals;            // name, labels, values
-  compact<lineage> kin, own_kin;          // see lineage in scope.hpp: the one it belongs to, the one it started
-  std::uint32_t parked_at = 0;            // coarse ticks, see coarse_tick()
-  std::uint32_t mark;  // the marker's; survives reuse, so that the constructor does not race with a pass
+  waiter* joiners = nullptr;                // under join_lock_of(this)
+  compact<scope_core> home;                 // the scope it belongs to
+  compact<goroutine_core> before, after;    // siblings in the same shard of `home`
+  compact<local_value> locals;              // name, labels, values
+  compact<lineage> kin, own_kin;            // see lineage in scope.hpp: the one it belongs to, the one it started
+  std::uint32_t parked_at = coarse_tick();  // coarse ticks: when its wait began, or, active, when its last wait ended
+  std::uint32_t born = parked_at;
   std::uint16_t wait_count = 0;
   std::uint16_t winner = 0;
   std::uint16_t budget = 1;  // operations that may complete at once before it yields
@@ -155,10 +160,10 @@ struct goroutine_core {
   std::atomic<std::uint32_t> judged_in{0};  // the generation of verdicts
 #endif
 
-  /// `word` and `mark` are what the slot held before.
-  goroutine_core(const goroutine_type* t, std::uint64_t word, std::uint32_t old_mark, std::uint64_t new_id,
-                 std::uint16_t rt, std::source_location where) noexcept
-      : wait(nullptr), type(t), spawned_at(where), id(new_id), mark(old_mark), runtime_index(rt) {
+  /// `word` is what the slot held before.
+  goroutine_core(const goroutine_type* t, std::uint64_t word, std::uint64_t new_id, std::uint16_t rt,
+                 std::source_location where) noexcept
+      : wait(nullptr), type(t), spawned_at(where), id(new_id), runtime_index(rt) {
     park.store(with_state(word, park_state::active), std::memory_order_release);
   }
   goroutine_core(const goroutine_core&) = delete;

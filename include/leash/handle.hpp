@@ -28,7 +28,9 @@ enum class capability : std::uint8_t {
   token,
   call,  // the call of a once that is running
   canceller,
-  remote,  // a remote_scope
+  remote,   // a remote_scope
+  owner,    // of a tracked block: shared, tracked_box, tracked_function; of a pool: tracked_allocator
+  watcher,  // of a block: weak
 };
 inline constexpr std::uint64_t capabilities = 16;  // a power of two above the last one
 

@@ -2,7 +2,7 @@
 //
 // A pass reads parked goroutines without stopping anybody, in this order: (1) their waits and frames, against the park
 // word; (2) the totals that the objects keep; (3) the park words again. A goroutine whose word changed takes no part.
-// The rules of soundness are numbered in src/leak/pass.cpp, and in docs/design/proof.md with the interleavings behind
+// The rules of soundness are numbered in src/leak/scan.cpp and mark.cpp, and in docs/design/proof.md with the interleavings behind
 // them.
 #pragma once
 #include <cstddef>

@@ -16,9 +16,12 @@
 #include <leash/scope.hpp>
 #include <leash/select.hpp>
 #include <leash/semaphore.hpp>
+#include <leash/shared.hpp>
 #include <leash/shared_mutex.hpp>
 #include <leash/sleep.hpp>
+#include <leash/suspects.hpp>
 #include <leash/task.hpp>
 #include <leash/testing.hpp>
+#include <leash/tracked.hpp>
 #include <leash/version.hpp>
 #include <leash/wait_group.hpp>

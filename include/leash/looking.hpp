@@ -52,4 +52,18 @@ class [[nodiscard]] label {
   local_scope set_;
 };
 
+/// While it lives, the running goroutine is not chosen as the victim of a reclaim: one that must end in order. It is
+/// reported as any other.
+class [[nodiscard]] unreclaimable {
+ public:
+  explicit unreclaimable(std::source_location where = std::source_location::current());
+  unreclaimable(const unreclaimable&) = delete;
+  unreclaimable& operator=(const unreclaimable&) = delete;
+
+ private:
+  local_scope set_;
+};
+/// For the library: read while g is parked.
+bool is_unreclaimable(const goroutine_core* g) noexcept;
+
 }  // namespace leash

@@ -155,6 +155,8 @@ class [[nodiscard]] mutex::lock_operation : public operation_base {
   using value_type = mutex::guard;
   using result_type = mutex::guard;
   static constexpr bool must_use = true;
+  LEASH_INLINE bool try_now() noexcept { return core_->try_lock(); }
+  LEASH_INLINE mutex::guard now() noexcept { return mutex::guard(core_); }
 
  private:
   friend class mutex;
@@ -210,6 +212,8 @@ class guarded {
     using value_type = guard;
     using result_type = guard;
     static constexpr bool must_use = true;
+    LEASH_INLINE bool try_now() noexcept { return core_->try_lock(); }
+    LEASH_INLINE guard now() noexcept { return make_guard(core_, value_); }
 
    private:
     friend class guarded;

@@ -21,6 +21,9 @@ enum class object_type : std::uint8_t {
   scope,
   cancel_source,
   lineage,
+  block,  // a shared or boxed value
+  pool,   // the memory of a tracked container
+  chunk,  // one allocation of a pool
 };
 
 /// The core of a channel, lock, context...: lies in the arena, so that a pointer found in a frozen frame can be checked
@@ -38,6 +41,13 @@ struct object {
 
   static void* operator new(std::size_t bytes) { return arena::allocate(arena::kind::object, bytes); }
   static void operator delete(void* p, std::size_t bytes) noexcept { arena::deallocate(arena::kind::object, p, bytes); }
+};
+
+/// The core of something that has no handles (event, condition): whoever reaches the user's object can complete a wait
+/// on it, so the proof asks where that object lies.
+struct placed_object : object {
+  const void* home;  // the user's object
+  placed_object(object_type t, const void* at, std::source_location where) noexcept : object(t, where), home(at) {}
 };
 
 }  // namespace leash

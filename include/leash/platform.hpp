@@ -1,5 +1,6 @@
 // What the compiler, the processor and the sanitizers are asked for, in one place; and how the library stops a program.
 #pragma once
+#include <cstdint>
 #include <source_location>
 #include <string_view>
 
@@ -28,9 +29,11 @@
 #define LEASH_COLD [[gnu::cold, gnu::noinline]]
 #define LEASH_INLINE [[gnu::always_inline]] inline
 
-#if defined(__clang__)
 /// For the few functions that read memory which its owner may be changing, and validate afterwards (the leak marker,
 /// dumps).
+#if !LEASH_ASAN && !LEASH_TSAN
+#define LEASH_READS_FROZEN
+#elif defined(__clang__)
 #define LEASH_READS_FROZEN [[gnu::noinline]] __attribute__((no_sanitize("thread", "address")))
 #else
 #define LEASH_READS_FROZEN [[gnu::noinline]] __attribute__((no_sanitize_thread, no_sanitize_address))
@@ -39,6 +42,8 @@
 #if LEASH_ASAN
 extern "C" void __asan_poison_memory_region(void const volatile*, decltype(sizeof(0)));
 extern "C" void __asan_unpoison_memory_region(void const volatile*, decltype(sizeof(0)));
+extern "C" void* __asan_get_current_fake_stack();
+extern "C" void* __asan_addr_is_in_fake_stack(void*, void*, void**, void**);
 #endif
 
 namespace leash {
@@ -60,6 +65,22 @@ LEASH_INLINE void poison_memory([[maybe_unused]] void* at, [[maybe_unused]] decl
 LEASH_INLINE void unpoison_memory([[maybe_unused]] void* at, [[maybe_unused]] decltype(sizeof(0)) bytes) noexcept {
 #if LEASH_ASAN
   __asan_unpoison_memory_region(at, bytes);
+#endif
+}
+
+/// True if `at` is a local of a call whose real stack frame lies in [low, high): the address sanitizer keeps locals
+/// elsewhere.
+LEASH_INLINE bool is_on_shadowed_stack([[maybe_unused]] std::uintptr_t at, [[maybe_unused]] std::uintptr_t low,
+                                       [[maybe_unused]] std::uintptr_t high) noexcept {
+#if LEASH_ASAN
+  void *begin = nullptr, *end = nullptr;
+  void* fake = __asan_get_current_fake_stack();
+  if (fake == nullptr) return false;
+  auto const real =
+      reinterpret_cast<std::uintptr_t>(__asan_addr_is_in_fake_stack(fake, reinterpret_cast<void*>(at), &begin, &end));
+  return real >= low && real < high;
+#else
+  return false;
 #endif
 }
 

@@ -7,16 +7,19 @@
 // Rejected: a Chase-Lev deque, whose owner takes the newest: it is one CAS cheaper at times, but not first in first
 // out.
 #pragma once
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <leash/atomics.hpp>
 #include <leash/platform.hpp>
 
 namespace leash {
 
-template <class T, std::size_t Capacity = 256, template <class> class Atomic = std::atomic>
+template <class T, std::size_t Capacity = 256, class Atomics = atomics>
 class run_queue {
  public:
+  /// `first`: where the indices start. Any will do, also one from which they soon wrap around.
+  constexpr explicit run_queue(std::uint32_t first = 0) noexcept : head_(first), tail_(first) {}
+
   /// Owner only. False: full.
   LEASH_INLINE bool push(T* item) noexcept {
     std::uint32_t const tail = tail_.load(std::memory_order_relaxed);
@@ -66,9 +69,13 @@ class run_queue {
   bool empty() const noexcept { return head_.load(std::memory_order_relaxed) == tail_.load(std::memory_order_relaxed); }
 
  private:
-  Atomic<std::uint32_t> head_{0};
-  alignas(64) Atomic<std::uint32_t> tail_{0};
-  Atomic<T*> slots_[Capacity]{};
+  static_assert((Capacity & (Capacity - 1)) == 0, "slots must go on in order where the indices wrap around");
+  template <class V>
+  using atomic = typename Atomics::template atomic<V>;
+
+  atomic<std::uint32_t> head_;
+  alignas(64) atomic<std::uint32_t> tail_;
+  atomic<T*> slots_[Capacity]{};
 };
 
 }  // namespace leash

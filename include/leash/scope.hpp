@@ -8,8 +8,9 @@
 // Invariants
 //  S1. A member is linked in home's shard from before it can run until after its frames and callable are gone.
 //  S2. counting (set under the scope's lock and every shard's, never cleared): nonempty is the number of shards with
-//  members. S3. Whoever adds a member is a member itself, holds a remote handle, or is the owner: nonempty does not
-//  reach 0 under it.
+//      members.
+//  S3. Whoever adds a member is a member itself, holds a remote handle, or is the owner: nonempty does not reach 0
+//      under it.
 #pragma once
 #include <atomic>
 #include <exception>
@@ -49,23 +50,21 @@ class scope_errors : public std::runtime_error {
 // The call site of go() can be a default argument only behind a fixed number of parameters: up to six arguments know
 // it. X(template parameters, parameters, body_t's arguments, forwarded)
 #define LEASH_PLAIN(...) __VA_ARGS__
-#define LEASH_EACH_ARITY(X)                                                                                       \
+#define LEASH_EACH_ARITY(X, C)                                                                                    \
   X((class F), (F && f), (F), (std::forward<F>(f)))                                                               \
-  X((class F, kept A0), (F && f, A0 && a0), (F, kept_t<A0>), (std::forward<F>(f), std::forward<A0>(a0)))          \
-  X((class F, kept A0, kept A1), (F && f, A0 && a0, A1 && a1), (F, kept_t<A0>, kept_t<A1>),                       \
+  X((class F, C A0), (F && f, A0 && a0), (F, kept_t<A0>), (std::forward<F>(f), std::forward<A0>(a0)))             \
+  X((class F, C A0, C A1), (F && f, A0 && a0, A1 && a1), (F, kept_t<A0>, kept_t<A1>),                             \
     (std::forward<F>(f), std::forward<A0>(a0), std::forward<A1>(a1)))                                             \
-  X((class F, kept A0, kept A1, kept A2), (F && f, A0 && a0, A1 && a1, A2 && a2),                                 \
-    (F, kept_t<A0>, kept_t<A1>, kept_t<A2>),                                                                      \
+  X((class F, C A0, C A1, C A2), (F && f, A0 && a0, A1 && a1, A2 && a2), (F, kept_t<A0>, kept_t<A1>, kept_t<A2>), \
     (std::forward<F>(f), std::forward<A0>(a0), std::forward<A1>(a1), std::forward<A2>(a2)))                       \
-  X((class F, kept A0, kept A1, kept A2, kept A3), (F && f, A0 && a0, A1 && a1, A2 && a2, A3 && a3),              \
+  X((class F, C A0, C A1, C A2, C A3), (F && f, A0 && a0, A1 && a1, A2 && a2, A3 && a3),                          \
     (F, kept_t<A0>, kept_t<A1>, kept_t<A2>, kept_t<A3>),                                                          \
     (std::forward<F>(f), std::forward<A0>(a0), std::forward<A1>(a1), std::forward<A2>(a2), std::forward<A3>(a3))) \
-  X((class F, kept A0, kept A1, kept A2, kept A3, kept A4),                                                       \
-    (F && f, A0 && a0, A1 && a1, A2 && a2, A3 && a3, A4 && a4),                                                   \
+  X((class F, C A0, C A1, C A2, C A3, C A4), (F && f, A0 && a0, A1 && a1, A2 && a2, A3 && a3, A4 && a4),          \
     (F, kept_t<A0>, kept_t<A1>, kept_t<A2>, kept_t<A3>, kept_t<A4>),                                              \
     (std::forward<F>(f), std::forward<A0>(a0), std::forward<A1>(a1), std::forward<A2>(a2), std::forward<A3>(a3),  \
      std::forward<A4>(a4)))                                                                                       \
-  X((class F, kept A0, kept A1, kept A2, kept A3, kept A4, kept A5),                                              \
+  X((class F, C A0, C A1, C A2, C A3, C A4, C A5),                                                                \
     (F && f, A0 && a0, A1 && a1, A2 && a2, A3 && a3, A4 && a4, A5 && a5),                                         \
     (F, kept_t<A0>, kept_t<A1>, kept_t<A2>, kept_t<A3>, kept_t<A4>, kept_t<A5>),                                  \
     (std::forward<F>(f), std::forward<A0>(a0), std::forward<A1>(a1), std::forward<A2>(a2), std::forward<A3>(a3),  \
@@ -74,12 +73,17 @@ class scope_errors : public std::runtime_error {
 class remote_scope;
 class scope;
 
+/// Which pass of the leak marker runs, or ran last. Members note it when they leave, after all they did: one that used
+/// what it borrowed during a pass and ended is gone from the counts, but not from there.
+extern std::atomic<std::uint32_t> current_pass;
+
 struct scope_shard {
   spin_lock lock;
   bool counting = false;
   // Written under the lock; members = started - ended. Counting up only, so that a reader without locks who reads ended
   // first can only count too many.
   std::atomic<std::uint32_t> started{0}, ended{0};
+  std::atomic<std::uint32_t> left_in{0};  // the pass of the leak marker in which a member left last
   goroutine_core* head = nullptr;
   std::uint32_t members() const noexcept {
     return started.load(std::memory_order_relaxed) - ended.load(std::memory_order_relaxed);
@@ -90,10 +94,11 @@ struct scope_shard {
     return first;
   }
   bool leave() noexcept {  // true: the last
+    left_in.store(current_pass.load(std::memory_order_relaxed), std::memory_order_relaxed);
     ended.store(ended.load(std::memory_order_relaxed) + 1, std::memory_order_release);
     return members() == 0;
   }
-  std::byte padding[40]{};  // a cache line each
+  std::byte padding[32]{};  // a cache line each
 };
 static_assert(sizeof(scope_shard) == 64);
 
@@ -101,6 +106,7 @@ static_assert(sizeof(scope_shard) == 64);
 /// is live its frames count as live. Counted: the goroutines, and the lineages of those of them that have ended.
 struct lineage : object {
   std::atomic<std::uint32_t> members{1};  // and the starter, while it runs
+  std::atomic<std::uint32_t> left_in{0};  // as in a scope_shard
   lineage* up = nullptr;
   goroutine_core* starter;
   std::uint64_t starter_id;
@@ -118,7 +124,7 @@ struct scope_core : context_core {
   std::atomic<std::uint32_t> rotor{0};
   // under the context's lock
   bool counting = false;
-  bool over = false;  // joined: nothing may be started any more
+  std::atomic<bool> over{false};  // joined: nothing may be started any more; written under the lock
   std::uint32_t nonempty = 0;
   wait_queue joiners;
   std::vector<std::exception_ptr> errors;
@@ -138,9 +144,15 @@ struct scope_core : context_core {
   /// S1. Links g, makes it this scope's, and schedules it (or puts it in line for a place).
   void add(goroutine_core* g, bool has_place);
   void remove(goroutine_core* g) noexcept;
+  /// Nothing may be started any more.
+  void close() noexcept;
+  // A remote handle keeps the scope's memory: a reclaim may cut the join that waits for it.
   void add_remote() noexcept;
   void drop_remote() noexcept;
   void start_counting() noexcept;  // under the lock
+  /// Keeps a scope that counts from coming to its end until release_open(). False: it has.
+  bool hold_open() noexcept;
+  void release_open() noexcept { count_down(); }
   void failed(std::exception_ptr, std::source_location where) noexcept;
   /// After the join: throws what the members left behind, if anything.
   std::exception_ptr take_errors();
@@ -275,7 +287,7 @@ class scope : scope_core {
                                                std::source_location where = std::source_location::current()) { \
     return launch(where, std::move(n.name), false, LEASH_PLAIN forwarded);                                     \
   }
-  LEASH_EACH_ARITY(LEASH_GO)
+  LEASH_EACH_ARITY(LEASH_GO, kept)
 #undef LEASH_GO
   template <class F, kept... Args>
     requires(sizeof...(Args) > 6 && std::constructible_from<std::decay_t<F>, F> &&
@@ -388,7 +400,7 @@ class remote_scope : handle {
                                                std::source_location where = std::source_location::current()) { \
     return live(where).launch(where, std::move(n.name), false, LEASH_PLAIN forwarded);                         \
   }
-  LEASH_EACH_ARITY(LEASH_GO)
+  LEASH_EACH_ARITY(LEASH_GO, kept)
 #undef LEASH_GO
 
  private:
@@ -416,7 +428,10 @@ task<maybe_t<R>> run_scope(scope_options options, kept_body<B> body, std::source
   goroutine_core* g = co_await this_goroutine{};
   struct scope_ref {
     scope* s;
-    ~scope_ref() { unhold(static_cast<context_core*>(s->core())); }
+    ~scope_ref() {
+      s->core()->close();
+      unhold(static_cast<context_core*>(s->core()));
+    }
   } made{scope::make(options, where)};
   scope_core* core = made.s->core();
   core->frame = g->leaf;

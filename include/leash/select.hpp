@@ -28,7 +28,7 @@
 
 namespace leash {
 
-/// Random bits for choosing; seeded under simulation.
+/// Random bits for choosing.
 std::uint64_t choice_bits() noexcept;
 
 /// The cases of a select whose number is known: `with(i, f)` calls f on the i-th wait.
@@ -60,21 +60,41 @@ class case_tuple {
   std::tuple<typename Ops::wait_type...> waits_;
 };
 
+/// Raw memory for n objects. In the arena: the leak marker reads the waits of parked goroutines.
+template <class T>
+class arena_array {
+ public:
+  explicit arena_array(std::size_t n)
+      : bytes_(n * sizeof(T) + (alignof(T) > 16 ? alignof(T) : 0)),
+        memory_(arena::allocate(arena::kind::frame, bytes_)) {
+    auto const at = reinterpret_cast<std::uintptr_t>(memory_);
+    data_ = reinterpret_cast<T*>((at + alignof(T) - 1) / alignof(T) * alignof(T));
+  }
+  arena_array(arena_array&&) = delete;
+  ~arena_array() { arena::deallocate(arena::kind::frame, memory_, bytes_); }
+  T* data() const noexcept { return data_; }
+
+ private:
+  std::size_t bytes_;
+  void* memory_;
+  T* data_;
+};
+
 /// The cases of a select over a span of receivers.
 template <class T>
 class case_array {
  public:
-  explicit case_array(std::span<receiver<T>> ends)
-      : size_(ends.size()), waits_(new std::optional<recv_wait<T>>[ends.size()]) {
+  explicit case_array(std::span<receiver<T>> ends) : size_(checked(ends.size())), waits_(size_) {
     for (std::size_t i = 0; i < size_; ++i) {
       recv_operation<T> op = ends[i].recv();
-      waits_[i].emplace(op);
+      ::new (static_cast<void*>(waits_.data() + i)) recv_wait<T>(op);
     }
   }
+  ~case_array() { std::destroy_n(waits_.data(), size_); }
   std::size_t size() const noexcept { return size_; }
   template <class F>
   decltype(auto) with(std::size_t i, F&& f) {
-    return f(*waits_[i]);
+    return f(waits_.data()[i]);
   }
 
  private:
@@ -83,30 +103,27 @@ class case_array {
     return n;
   }
   std::size_t size_;
-  std::unique_ptr<std::optional<recv_wait<T>>[]> waits_;
+  arena_array<recv_wait<T>> waits_;
 };
 
-/// Small arrays without allocation.
+/// A small T for each case: in place if their number is known.
 template <class T, class Cases>
 class per_case {
  public:
-  explicit per_case(std::size_t n) {
-    if constexpr (!requires { Cases::count; })
-      data_ = std::make_unique<T[]>(n);
-    else
-      (void)n;
-  }
-  T& operator[](std::size_t i) noexcept { return data_[i]; }
-  T* begin() noexcept { return &data_[0]; }
+  explicit per_case(std::size_t n) : data_(make(n)) {}
+  T& operator[](std::size_t i) noexcept { return data_.data()[i]; }
+  T* begin() noexcept { return data_.data(); }
 
  private:
-  static constexpr auto storage() {
-    if constexpr (requires { Cases::count; })
-      return std::type_identity<std::array<T, Cases::count == 0 ? 1 : Cases::count>>{};
-    else
-      return std::type_identity<std::unique_ptr<T[]>>{};
+  static_assert(std::is_trivial_v<T>);
+  static auto make(std::size_t n) {
+    if constexpr (requires { Cases::count; }) {
+      return std::array<T, Cases::count == 0 ? 1 : Cases::count>{};
+    } else {
+      return arena_array<T>(n);
+    }
   }
-  typename decltype(storage())::type data_{};
+  decltype(make(0)) data_;
 };
 
 /// The wait over all cases; what it gives is up to the operation built on it.
@@ -147,6 +164,8 @@ class select_core {
     std::size_t const n = cases_.size();
     if (n == 0) return false;
     per_case<std::uint16_t, Cases> order(n);
+    if (worker* w = this_worker; w != nullptr && w->rt->sim != nullptr) [[unlikely]]
+      return poll_simulated(*w->rt->sim, order);
     shuffle(order, n);
     for (std::size_t k = 0; k < n; ++k) {
       if (cases_.with(order[k], [](auto& w) { return attempt(w); })) {
@@ -247,6 +266,32 @@ class select_core {
     l.unlock();
     if (now) w.complete();
     return now;
+  }
+  // The schedule chooses among those that seem to be ready, one after the other.
+  template <class Order>
+  LEASH_NOINLINE bool poll_simulated(simulation& s, Order& order) {
+    std::size_t left = 0;
+    for (std::size_t i = 0; i < cases_.size(); ++i)
+      if (cases_.with(i, [](auto& w) { return may_be_ready(w); })) order[left++] = static_cast<std::uint16_t>(i);
+    while (left > 0) {
+      std::size_t const k = left == 1 ? 0 : s.choose_case(left);
+      std::uint16_t const i = order[k];
+      if (cases_.with(i, [](auto& w) { return attempt(w); })) {
+        winner_ = i;
+        return true;
+      }
+      for (std::size_t j = k + 1; j < left; ++j) order[j - 1] = order[j];
+      --left;
+    }
+    return false;
+  }
+  template <class W>
+  static bool may_be_ready(W& w) {
+    if (!enabled(w)) return false;
+    if constexpr (requires { w.likely_ready(); })
+      return w.likely_ready();
+    else
+      return true;
   }
   template <class Order>
   static void shuffle(Order& order, std::size_t n) noexcept {
@@ -359,7 +404,7 @@ class [[nodiscard]] select_operation
 /// fires. Returns: a variant of all results (void: std::monostate) whose index says which one completed. Cancellation:
 /// first, but for a done() case whose context has ended, which completes. A losing send leaves its value
 ///   where it was; no value is taken but the winner's.
-/// Fairness: uniform among the cases that are ready.  Complexity: linear in the cases, plus sorting their locks.
+/// Fairness: uniform among the cases that are ready (simulated: as the schedule says).  Complexity: linear in the cases, plus sorting their locks.
 template <selectable... Ops>
   requires(sizeof...(Ops) > 0)
 select_operation<std::remove_cvref_t<Ops>...> select(Ops&&... ops) {
@@ -402,7 +447,6 @@ select_span_operation<T> select(std::vector<receiver<T>>& ends) {
 }
 
 // --- handlers
-// ----------------------------------------------------------------------------------------------------------------
 
 template <class Op, class H>
 struct [[nodiscard]] on_case {
@@ -521,7 +565,6 @@ auto select(on_case<Op, H>&&... cases) {
 }
 
 // --- no case
-// -----------------------------------------------------------------------------------------------------------------
 
 /// Waits for nothing: only cancellation ends it. Wait reason: `select (no cases)`.
 class [[nodiscard]] forever_operation : public operation_base {

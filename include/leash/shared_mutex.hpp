@@ -4,8 +4,8 @@
 // wakes the writer at the head, or all readers up to the next writer.
 //
 // Invariants
-//  R1. writer implies readers == 0.  R2. The queue's head can never be admitted at once: each release admits what it
-//  can.
+//  R1. writer implies readers == 0.
+//  R2. The queue's head can never be admitted at once: each release admits what it can.
 #pragma once
 #include <atomic>
 #include <leash/handle.hpp>

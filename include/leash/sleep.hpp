@@ -18,6 +18,11 @@ class sleep_wait : public waiter {
     if (wheel_ == nullptr) prepare();
     return wheel_->lock();
   }
+  /// A hint without the lock, for select.
+  bool likely_ready() noexcept {
+    (void)lock();
+    return when_ <= now_;
+  }
   bool claim() noexcept { return when_ <= now_; }
   void complete() const noexcept {}
   void enqueue();

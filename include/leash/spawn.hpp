@@ -93,10 +93,8 @@ struct goroutine_block : goroutine_of<body_t<F, kept_t<Args>...>> {
   };
 
   template <class F2, class... A2>
-  goroutine_block(std::uint64_t word, std::uint32_t mark, std::uint16_t rt, std::source_location where, F2&& f,
-                  A2&&... args)
-      : base(&type_of, word, mark, new_goroutine_id(), rt, where),
-        call(std::forward<F2>(f), std::forward<A2>(args)...) {
+  goroutine_block(std::uint64_t word, std::uint16_t rt, std::source_location where, F2&& f, A2&&... args)
+      : base(&type_of, word, new_goroutine_id(rt), rt, where), call(std::forward<F2>(f), std::forward<A2>(args)...) {
     this->bits = g_has_callable;
   }
   ~goroutine_block() {}
@@ -164,11 +162,10 @@ auto* make_goroutine(std::uint16_t runtime_index, std::source_location where, F&
   static_assert(alignof(block) <= 16);
   void* memory = arena::allocate(arena::kind::goroutine, sizeof(block));
   auto* before = static_cast<goroutine_core*>(memory);
-  // The park word and the mark outlive the slot's users: they are read before the constructor writes them again.
+  // The park word outlives the slot's users: it is read before the constructor writes it again.
   std::uint64_t const word = before->park.load(std::memory_order_relaxed);
-  std::uint32_t const mark = before->mark;
   try {
-    return new (memory) block(word, mark, runtime_index, where, std::forward<F>(f), std::forward<Args>(args)...);
+    return new (memory) block(word, runtime_index, where, std::forward<F>(f), std::forward<Args>(args)...);
   } catch (...) {
     before->park.store(next_epoch(word, park_state::free), std::memory_order_release);
     arena::deallocate(arena::kind::goroutine, memory, sizeof(block));
@@ -181,7 +178,6 @@ void push_joiner(goroutine_core* target, waiter*) noexcept;
 void remove_joiner(goroutine_core* target, waiter*) noexcept;
 
 // --- the handle
-// ----------------------------------------------------------------------------------------------------------------
 
 template <class T>
 class join_wait : public waiter {

@@ -10,14 +10,14 @@
 //  bottom, both with a full fence between: of an owner and a thief that want the same last item, at least one sees the
 //  other.
 #pragma once
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <leash/atomics.hpp>
 #include <leash/platform.hpp>
 
 namespace leash {
 
-template <class T, std::size_t Capacity = 256, template <class> class Atomic = std::atomic>
+template <class T, std::size_t Capacity = 256, class Atomics = atomics>
 class spawn_stack {
  public:
   /// Owner only. False: full.
@@ -34,8 +34,8 @@ class spawn_stack {
   LEASH_INLINE T* pop(bool alone) noexcept {
     std::int64_t const bottom = bottom_.load(std::memory_order_relaxed) - 1;
     if (top_.load(std::memory_order_relaxed) > bottom) return nullptr;
-    bottom_.store(bottom, std::memory_order_release);                 // ORD stack-2: for a thief that reads this value
-    if (!alone) std::atomic_thread_fence(std::memory_order_seq_cst);  // D2: a store must not pass the load below
+    bottom_.store(bottom, std::memory_order_release);       // ORD stack-2: for a thief that reads this value
+    if (!alone) Atomics::fence(std::memory_order_seq_cst);  // D2: a store must not pass the load below
     std::int64_t top = top_.load(std::memory_order_relaxed);
     if (top < bottom) return slots_[static_cast<std::size_t>(bottom) % Capacity].load(std::memory_order_relaxed);
     T* item = nullptr;
@@ -50,7 +50,7 @@ class spawn_stack {
   /// Any thread: the oldest; null: empty, or somebody else was quicker.
   T* steal() noexcept {
     std::int64_t top = top_.load(std::memory_order_acquire);
-    std::atomic_thread_fence(std::memory_order_seq_cst);  // D2
+    Atomics::fence(std::memory_order_seq_cst);  // D2
     // ORD stack-2 acquire: sees the slot.
     if (top >= bottom_.load(std::memory_order_acquire)) return nullptr;
     T* item = slots_[static_cast<std::size_t>(top) % Capacity].load(std::memory_order_relaxed);
@@ -58,14 +58,24 @@ class spawn_stack {
     return top_.compare_exchange_strong(top, top + 1, std::memory_order_acq_rel, std::memory_order_relaxed) ? item
                                                                                                             : nullptr;
   }
+  /// A number that changes when the oldest is taken; a hint.
+  std::int64_t oldest() const noexcept { return top_.load(std::memory_order_relaxed); }
+  /// A hint.
+  std::size_t size() const noexcept {
+    std::int64_t const n = bottom_.load(std::memory_order_relaxed) - top_.load(std::memory_order_relaxed);
+    return n > 0 ? static_cast<std::size_t>(n) : 0;
+  }
   bool empty() const noexcept {
     return top_.load(std::memory_order_relaxed) >= bottom_.load(std::memory_order_relaxed);
   }
 
  private:
-  Atomic<std::int64_t> top_{0};
-  alignas(64) Atomic<std::int64_t> bottom_{0};
-  Atomic<T*> slots_[Capacity]{};
+  template <class V>
+  using atomic = typename Atomics::template atomic<V>;
+
+  atomic<std::int64_t> top_{0};
+  alignas(64) atomic<std::int64_t> bottom_{0};
+  atomic<T*> slots_[Capacity]{};
 };
 
 }  // namespace leash

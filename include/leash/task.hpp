@@ -245,7 +245,6 @@ inline task<void> promise<void>::get_return_object() noexcept {
 }
 
 // --- what may be awaited
-// ------------------------------------------------------------------------------------------------
 
 template <class T>
 inline constexpr bool is_task = false;
@@ -385,7 +384,11 @@ decltype(auto) promise_base::await_transform(A&& a, std::source_location at) {
   } else if constexpr (selectable<plain>) {
     static_assert(!std::is_lvalue_reference_v<A>, "an operation is awaited as an rvalue: co_await rx.recv()");
     a.consume(at);
-    return single_wait<plain>(a, who, at);
+    if constexpr (requires { a.try_now(); }) {
+      return quick_wait<plain>(a, who, at);
+    } else {
+      return single_wait<plain>(a, who, at);
+    }
   } else if constexpr (requires { typename plain::leash_awaiter; }) {
     a.adopt(*this);
     return native_wait<plain>{a};

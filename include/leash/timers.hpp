@@ -1,10 +1,11 @@
 // A worker's armed timers: a hierarchical wheel.
 //
-// A timer lives in its owner (a waiter, a context, an after_func) and stands in the list of a slot. Level 0 has 64
-// slots of one grain each, level k 64 slots of 64^k grains. A timer goes to the level of the highest group of six bits
-// in which its time differs from the wheel's; when the wheel comes to a slot above level 0, its timers move down. So
-// arming, disarming and firing are O(1), without touching other timers but a neighbour in a list. A grain is 65.5 us in
-// real time, 1 ns under simulation; a timer never fires before its time.
+// A timer lives in its owner (a waiter, a context, an after_func) and stands in the list of a slot. Level 0 has 4096
+// slots of one grain each, each level above 64 slots of 64 times the grains. A timer goes to the level of the highest
+// group of bits in which its time differs from the wheel's; when the wheel comes to a slot above level 0, its timers
+// move down. So arming, disarming and firing are O(1), without touching other timers but a neighbour in a list, and
+// most timers (up to 268 ms) never move. A grain is 65.5 us in real time, 1 ns under simulation; a timer never fires
+// before its time.
 //
 // Rejected: a heap. With a million timers each removal moved ten entries, each a cache miss in somebody's frame.
 //
@@ -27,13 +28,16 @@ struct timer_entry {
   timer_entry* next = nullptr;  // in its slot
   timer_entry* prev = nullptr;
   timer_wheel* wheel = nullptr;  // set when armed first
-  std::uint16_t place = 0;       // level * 64 + slot + 1; 0: not armed
+  std::uint16_t place = 0;       // slot + 1, counted over all levels; 0: not armed
+  const void* wakes = nullptr;   // what expire() looks at first, if that is known: fetched early
   /// Runs under the wheel's lock when the time has come (place is 0 then): must be short, lock nothing else, and must
   /// not run user code. Returns a goroutine that it claimed, to be scheduled after the lock is given back; or null. A
   /// timer that has more to do returns null after prepending itself to `later` (by next), and gets fire() called
   /// without the lock.
   goroutine_core* (*expire)(timer_entry*, timer_entry*& later) = nullptr;
   void (*fire)(timer_entry*) = nullptr;
+  /// The runtime has ended: the timer stands in no wheel any more and never fires. Only for what may be armed then.
+  void (*abandon)(timer_entry*) = nullptr;
 };
 
 class timer_wheel {
@@ -57,14 +61,23 @@ class timer_wheel {
   /// Takes out everything due and wakes it. Any thread; not under the lock. The number of timers taken out.
   std::size_t expire(std::int64_t now);
 
+  /// Takes out everything and abandons it; when nobody uses the wheel any more.
+  void abandon_all();
+
   std::size_t size() const noexcept { return count_.load(std::memory_order_relaxed); }
 
  private:
-  static constexpr int levels = 11;
+  // Level 0 has 12 bits of the time, each one above 6; all slots are in one row.
+  static constexpr int low_bits = 12, low_slots = 1 << low_bits, levels = 10;
+  static constexpr int slot_count = low_slots + (levels - 1) * 64;
+  static constexpr int shift_of(int level) noexcept { return level == 0 ? 0 : low_bits + (level - 1) * 6; }
+  static constexpr int first_of(int level) noexcept { return level == 0 ? 0 : low_slots + (level - 1) * 64; }
+  void mark(int slot) noexcept;
+  void unmark(int slot) noexcept;
   void insert(timer_entry*) noexcept;
   void unlink(timer_entry*) noexcept;
   /// The next slot to come to: its time in grains; false: nothing is armed.
-  bool next_slot(int& level, int& slot, std::uint64_t& at) const noexcept;
+  bool next_slot(int& slot, std::uint64_t& at) const noexcept;
   void publish() noexcept;
   std::uint64_t grain_of(std::int64_t when) const noexcept {
     return when <= 0 ? 0 : (static_cast<std::uint64_t>(when) + (std::uint64_t{1} << grain_bits_) - 1) >> grain_bits_;
@@ -75,8 +88,9 @@ class timer_wheel {
   std::uint64_t now_ = 0;  // in grains
   std::atomic<std::int64_t> next_{INT64_MAX};
   std::atomic<std::size_t> count_{0};
-  std::uint64_t occupied_[levels]{};
-  timer_entry* slots_[levels][64]{};
+  std::uint64_t occupied_[slot_count / 64]{};  // a bit for each slot
+  std::uint64_t occupied_words_ = 0;           // of level 0
+  timer_entry* slots_[slot_count]{};
 };
 
 }  // namespace leash

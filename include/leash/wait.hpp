@@ -33,6 +33,7 @@
 #include <leash/platform.hpp>
 #include <leash/spin_lock.hpp>
 #include <leash/worker.hpp>
+#include <memory>
 #include <source_location>
 #include <type_traits>
 #include <utility>
@@ -66,6 +67,20 @@ enum class wait_reason : std::uint8_t {
 };
 inline constexpr std::size_t wait_reasons = 22;
 const char* name_of(wait_reason) noexcept;
+
+/// Somebody uses an event or condition. If a verdict rests on nobody reaching it any more, that is a breach of the
+/// premise: said once on the standard error, and no verdict rests on objects made at that place again (rule 8).
+LEASH_COLD void breach(const placed_object*) noexcept;
+extern std::atomic<bool> any_unreachable;
+LEASH_INLINE void reached(const placed_object* o) noexcept {
+  if (any_unreachable.load(std::memory_order_relaxed)) [[unlikely]]
+    breach(o);
+}
+/// By all that a pass of this generation of verdicts could see, nobody reaches the object any more. It may be gone by
+/// now: the note is kept beside it.
+void note_unreachable(const placed_object*, std::uint32_t generation);
+/// True if an object made there was reached though it could not be.
+bool breached(std::source_location) noexcept;
 
 /// Set once anything was reclaimed: guards look at their goroutine's fate only then.
 extern std::atomic<bool> reclaimed_anything;
@@ -133,6 +148,11 @@ class wait_queue {
   std::atomic<waiter*> head_{nullptr};
   waiter* tail_ = nullptr;
 };
+
+/// Under the queue's lock: claims everybody in it. After the lock is given back: schedule_all.
+goroutine_core* claim_all(wait_queue&) noexcept;
+/// Makes a list of claimed goroutines (by next) runnable, behind those that are already.
+void schedule_all(goroutine_core*) noexcept;
 
 /// A queue whose length can be read without its lock.
 class counted_queue : public wait_queue {
@@ -338,6 +358,46 @@ class [[nodiscard]] single_wait {
   }
 
   W wait_;
+};
+
+/// The awaiter of an operation that mostly completes at once: `bool op.try_now()` does, or changes nothing, and
+/// `op.now()` gives the result. Only if it does not is the wait built.
+template <class Op>
+class [[nodiscard]] quick_wait {
+ public:
+  using leash_awaiter = void;
+  quick_wait(Op& op, goroutine_core* g, std::source_location at) : op_(op), g_(g) { (void)at; }
+  quick_wait(quick_wait&&) = delete;
+  ~quick_wait() {
+    if (built_) [[unlikely]]
+      std::destroy_at(&slow_);
+  }
+  bool await_ready() {
+    if (!context_ended(g_) && g_->budget > 1 && op_.try_now()) [[likely]] {
+      --g_->budget;
+      return true;
+    }
+    std::construct_at(&slow_, op_, g_, std::source_location());
+    built_ = true;
+    return slow_.await_ready();
+  }
+  template <class P>
+  void await_suspend(std::coroutine_handle<P> h) {
+    slow_.await_suspend(h);
+  }
+  [[nodiscard]] typename Op::result_type await_resume() {
+    if (built_) [[unlikely]]
+      return slow_.await_resume();
+    return op_.now();
+  }
+
+ private:
+  Op& op_;
+  goroutine_core* g_;
+  bool built_ = false;
+  union {
+    single_wait<Op> slow_;
+  };
 };
 
 }  // namespace leash

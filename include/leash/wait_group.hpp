@@ -98,11 +98,11 @@ class wait_group {
   wait_group_core* core_;
 };
 
-struct event_core : object {
+struct event_core : placed_object {
   std::atomic<bool> set{false};
   spin_lock lock;
   wait_queue queue;
-  explicit event_core(std::source_location where) noexcept : object(object_type::event, where) {}
+  event_core(const void* home, std::source_location where) noexcept : placed_object(object_type::event, home, where) {}
 };
 
 class event_wait : public waiter {
@@ -126,7 +126,7 @@ class event_wait : public waiter {
 /// Happens once; all that wait for it go on, and so does everybody who comes later.
 class event {
  public:
-  explicit event(std::source_location where = std::source_location::current()) : core_(new event_core(where)) {}
+  explicit event(std::source_location where = std::source_location::current()) : core_(new event_core(this, where)) {}
   event(const event&) = delete;
   event& operator=(const event&) = delete;
   ~event();

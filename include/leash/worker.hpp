@@ -24,6 +24,7 @@
 #include <memory>
 #include <mutex>
 #include <source_location>
+#include <utility>
 #include <vector>
 
 namespace leash {
@@ -42,7 +43,10 @@ struct worker {
   goroutine_core* current = nullptr;
   const std::byte* stack_top = nullptr;  // what lies below it on the thread's stack dies when the goroutine suspends
   std::uint32_t chain = 0;               // goroutines taken from `next` in a row
-  std::uint64_t id = 0, last_id = 0;     // goroutine ids reserved for this worker
+  std::uint32_t since_fresh = 0;         // goroutines run since a new one was
+  std::int64_t overflow_since = 0;       // when the oldest that overflowed had their turn
+  std::int64_t fresh_oldest = 0, fresh_since = 0;  // the oldest of `fresh` when it was looked at, and since when it is
+  std::uint64_t id = 0, last_id = 0;               // goroutine ids reserved for this worker
   std::uint64_t random = 0;
   std::atomic<std::uint64_t> spawned{0}, ended{0};  // written by this worker only
 
@@ -67,12 +71,13 @@ struct worker {
 };
 
 #if defined(__clang__) || defined(__GNUC__)
-extern thread_local worker* this_worker __attribute__((tls_model("initial-exec")));
+extern constinit thread_local worker* this_worker __attribute__((tls_model("initial-exec")));
 #endif
 
 struct goroutine_chunk {
-  static constexpr std::uint32_t capacity = 124;
+  static constexpr std::uint32_t capacity = 123;
   goroutine_chunk* next = nullptr;
+  goroutine_chunk* prev = nullptr;    // of overflowed new ones only
   std::uint32_t first = 0, last = 0;  // items[first..last) are in line
   goroutine_core* items[capacity];
 };
@@ -91,6 +96,7 @@ struct runtime {
   ~runtime();
 
   std::uint16_t index = 0;
+  std::uint64_t serial = 0;  // never used again, as the index is
   std::uint32_t worker_count = 0;
   std::unique_ptr<worker[]> workers;
   runtime_hooks hooks;
@@ -106,6 +112,7 @@ struct runtime {
   std::atomic<bool> stopping{false};
   std::unique_ptr<blocking_pool> blocking;
   std::uint32_t blocking_threads = 0;
+  std::uint32_t stuck_after = 10'000;  // milliseconds
 
   // Overflow and goroutines made runnable by threads that are not workers, in arrays: taking a portion must not touch
   // the goroutines themselves, one cache miss after the other.
@@ -113,20 +120,27 @@ struct runtime {
   goroutine_chunk* global_head = nullptr;
   goroutine_chunk* global_tail = nullptr;
   std::atomic<std::size_t> global_count{0};
+  // New goroutines for which a spawn stack had no room, a chunk at a time. The newest chunk goes back first, so that a
+  // tree is still walked in depth; who has nothing to do takes the oldest.
+  goroutine_chunk* fresh_oldest = nullptr;
+  goroutine_chunk* fresh_newest = nullptr;
+  std::atomic<std::size_t> fresh_chunks{0};
 
   // idle: bits 0..11 sleeping workers, 12..23 workers looking for work, 24 a sentry is on watch
   alignas(64) std::atomic<std::uint32_t> idle{0};
   std::mutex idle_lock;
-  worker* sleepers = nullptr;                // under idle_lock
-  worker* sentry = nullptr;                  // under idle_lock; a sleeper
-  std::int64_t sentry_until = 0;             // under idle_lock: when it looks up next
-  std::atomic<std::int64_t> quiet_again{0};  // no quiet check before: it may be dear
+  worker* sleepers = nullptr;                      // under idle_lock
+  worker* sentry = nullptr;                        // under idle_lock; a sleeper
+  std::int64_t sentry_until = 0;                   // under idle_lock: when it looks up next
+  std::atomic<std::int64_t> quiet_again{0};        // no quiet check before: it may be dear
+  std::atomic<std::int64_t> quiet_due{INT64_MAX};  // the hook's: look again then, though nothing has happened
 
   static constexpr std::uint32_t one_sleeper = 1, one_spinner = 1u << 12, has_sentry = 1u << 24;
   static constexpr std::uint32_t sleeper_mask = one_spinner - 1, spinner_mask = (has_sentry - 1) & ~sleeper_mask;
 
   void inject(goroutine_core*) noexcept;
   void inject(goroutine_core* const* all, std::size_t n) noexcept;
+  void overflow_fresh(goroutine_chunk*) noexcept;
   void wake_one() noexcept;
   /// After pushing to a queue.
   LEASH_INLINE void notify() noexcept {
@@ -180,8 +194,8 @@ std::int64_t runtime_now(const runtime*) noexcept;
 /// The worker of the calling thread and the goroutine that runs on it; or throws std::logic_error naming `what`.
 goroutine_core* running_goroutine(const char* what, std::source_location where);
 
-/// A fresh goroutine id.
-std::uint64_t new_goroutine_id() noexcept;
+/// A fresh goroutine id. Simulated runtimes count from 1, so that a run does not depend on what ran before it.
+std::uint64_t new_goroutine_id(std::uint16_t runtime_index) noexcept;
 /// Counts a goroutine that is about to be scheduled for the first time.
 void count_spawned(runtime*) noexcept;
 /// The goroutine's last owner gives its slot back.
@@ -205,16 +219,21 @@ std::uint32_t verdict_generation() noexcept;
 /// The lock that guards g's joiners.
 spin_lock& join_lock_of(const goroutine_core*) noexcept;
 
-// --- simulation: one worker, virtual time, a seeded schedule
-// -------------------------------------------------------------
+// --- simulation: one worker, virtual time, a chosen schedule
+struct blocking_job;
 struct simulation {
   std::int64_t now = 0;
-  std::vector<goroutine_core*> ready;
-  std::uint64_t seed = 1;  // for what chooses inside: select
-  /// Chooses among the runnable goroutines; there is at least one.
+  std::vector<goroutine_core*> ready;  // in the order in which they became so
+  std::uint64_t seed = 1;
+  std::uint16_t budget = 1;  // operations that may complete at once before others get their turn
+  bool yielded = false;      // the goroutine that ran last asked for it, by yield()
+  /// The next step: which of these runs. Called for each step; there is at least one.
   std::function<std::size_t(const std::vector<goroutine_core*>&)> choose;
-  /// Ready operations that may complete at once before a goroutine must let others run; >= 1.
-  std::function<std::uint16_t()> budget;
+  /// Which of n >= 2 cases that seem to be ready a select tries next.
+  std::function<std::size_t(std::size_t n)> choose_case;
+  /// Calls of blocking() that were not made yet: their goroutines stand in `ready`, parked; a step makes the call.
+  std::vector<std::pair<goroutine_core*, blocking_job*>> calls;
+  bool call_outlasted = false;  // one was not waited for to its end: the run is no longer determined
 };
 
 }  // namespace leash

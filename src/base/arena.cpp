@@ -8,7 +8,7 @@
 
 namespace leash::arena {
 
-thread_local thread_cache* this_cache __attribute__((tls_model("initial-exec"))) = nullptr;
+constinit thread_local thread_cache* this_cache __attribute__((tls_model("initial-exec"))) = nullptr;
 
 namespace {
 

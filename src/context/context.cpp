@@ -32,6 +32,7 @@ void link_context(context_core* node, context_core* parent) noexcept {
   if (parent->ended.load(std::memory_order_relaxed) != 0 && !(node->shape & context_core::shield_bit)) {
     node->why = parent->why;
     node->origin = parent->origin;
+    node->ended_at = coarse_tick();
     node->ended.store(parent->ended.load(std::memory_order_relaxed), std::memory_order_release);
   }
   node->next_sibling = parent->first_child;
@@ -63,14 +64,6 @@ void interrupt(goroutine_core* g, goroutine_core*& claimed) noexcept {
   claimed = g;
 }
 
-void schedule_all(goroutine_core* g) noexcept {
-  while (g != nullptr) {
-    goroutine_core* next = g->next;
-    schedule_last(g);
-    g = next;
-  }
-}
-
 namespace {
 
 // Under c->lock.
@@ -79,6 +72,7 @@ bool mark_ended(context_core* c, context_error e, context_core* origin,
   if (c->ended.load(std::memory_order_relaxed) != 0) return false;
   c->why = why;
   c->origin = origin;
+  c->ended_at = coarse_tick();
   // ORD context-1 release: cause and origin, to whoever sees the end.
   c->ended.store(static_cast<std::uint8_t>(e), std::memory_order_release);
   return true;
@@ -107,6 +101,7 @@ void end_context(context_core* top, context_error e, std::shared_ptr<const cance
       last = child;
     }
   }
+  if (judged_anything.load(std::memory_order_relaxed)) forget_verdicts();
   // A member that parks after this sees `ended`; one that parked before is seen parked below.
   heavy_fence();
   goroutine_core* claimed = nullptr;
@@ -136,7 +131,6 @@ void end_context(context_core* top, context_error e, std::shared_ptr<const cance
 }
 
 // --- boundaries
-// ---------------------------------------------------------------------------------------------------------------
 
 static context_core* node_of(timer_entry* t) noexcept { return static_cast<context_core::deadline_timer*>(t)->node; }
 
@@ -171,11 +165,9 @@ entered_context::entered_context(goroutine_core* g, std::int64_t when, bool shie
     context_core* node = node_of(t);
     end_context(node, context_error::deadline_exceeded,
                 std::make_shared<cancel_cause>(cancel_cause{"deadline exceeded", node->made_at, nullptr}));
-    node->armed.store(false, std::memory_order_release);
     unhold(node);
   };
   timer_wheel& wheel = this_worker->timers;
-  node_->armed.store(true, std::memory_order_relaxed);
   spin_guard guard(wheel.lock());
   wheel.arm(&node_->timer, when);
 }
@@ -208,7 +200,6 @@ bool entered_context::is_own_end() const noexcept {
 }
 
 // --- locals
-// ---------------------------------------------------------------------------------------------------------------------
 
 void unhold(local_value* v) noexcept {
   while (v != nullptr && v->refs.fetch_sub(1, std::memory_order_acq_rel) == 1) {
@@ -247,7 +238,6 @@ local_scope::~local_scope() {
 }
 
 // --- the user's view
-// --------------------------------------------------------------------------------------------------------------
 
 cancel_cause context::cause() const {
   if (err() == context_error::none) return {};

@@ -1,66 +1,38 @@
-// One pass of the marker. See pass.cpp.
+// One pass of the marker, and what came of it.
+//
+//   scan      every parked goroutine: its waits, and the self-certifying handles in frozen memory        scan.cpp
+//   totals    for each object met: how many handles there are in all. total - found > 0: somebody unseen holds one
+//   validate  the park words again: what moved since its scan is live, with all it holds
+//   mark      from what is live to what that can complete, to the fixpoint; the rest is leaked            mark.cpp
+//   knots     who among the leaked waits for whom: core and dependents                                     core.cpp
 #pragma once
 #include <cstdint>
 #include <leash/leak.hpp>
-#include <leash/scope.hpp>
 #include <mutex>
+#include <optional>
+#include <unordered_map>
 #include <vector>
+
+#include "graph.hpp"
 
 namespace leash {
 
-struct marked_object {
-  object* what = nullptr;
-  std::source_location made_at;  // copied: what is not leaked may be gone when the report is written
-  // Read once, with the totals: later the slot may be another object's.
-  object_type type = object_type::none;
-  goroutine_core* owner = nullptr;  // scope: who runs its body; lineage: who started it, if that still runs
-  lineage* up = nullptr;
-  std::uint32_t found[2] = {0, 0};  // handles in frames of parked goroutines, by class (class_of_capability)
-  std::uint32_t first_waiter = 0;   // index + 1 into waits
-  std::uint32_t first_holder = 0;   // index + 1 into edges
-  std::uint8_t live = 0;            // bit per class: a capability of it may still be used
-};
-
-struct held_edge {  // node holds a handle of a class of an object
-  std::uint32_t node, object;
-  std::uint32_t next_of_object;  // index + 1
-  std::uint8_t which;
-};
-
-struct wait_edge {  // node waits for capabilities of a class of an object, or (class 2) for another node's end
-  std::uint32_t node, object;
-  std::uint32_t next_of_object;  // index + 1
-  std::uint8_t which;
-};
-
-struct marked_node {
-  goroutine_core* g;
-  std::uint64_t word;
-  std::uint32_t first_edge, edges;  // into edges
-  std::uint32_t first_wait, waits;  // into waits
-  std::uint32_t joiners = 0;        // index + 1 into waits: who waits for its end
-  // Read while the word was valid: the slot may be another goroutine's when the mark comes by (rule 5).
-  scope_core* home = nullptr;
-  lineage *kin = nullptr, *own_kin = nullptr;
-  std::uint32_t first_owned = 0, owned = 0;  // into owned: scopes that it runs
-  bool live = false, frames_live = false, ancestors_done = false;
-};
+inline constexpr std::size_t described_at_once = 10'000;  // leaks of one report
 
 struct leak_pass {
-  std::vector<marked_node> nodes;
-  std::vector<marked_object> objects;
-  std::vector<held_edge> edges;
-  std::vector<wait_edge> waits;
-  std::vector<scope_core*> owned;
+  graph known;
   std::vector<std::uint32_t> dead;                             // nodes that were proved, core first
   std::vector<std::uint32_t> component;                        // by position in dead
   std::size_t core = 0;                                        // how many of `dead` are core
-  std::size_t members = 0;                                     // goroutines seen at all
   std::vector<std::pair<std::uint32_t, std::uint32_t>> needs;  // who waits for whom, by position in dead; for few only
 
-  /// only: the runtime to look at, or null for all.
-  void run(const runtime* only);
+  /// only: the runtime to look at, or null for all. confined: also what is not proven from counts alone.
+  explicit leak_pass(const runtime* only, bool confined = true);
 };
+
+void scan_all(graph&, const runtime* only);
+void mark_all(graph&, bool confined);
+void find_knots(leak_pass&);
 
 /// Behind a leak_report.
 struct leak_findings {
@@ -68,18 +40,34 @@ struct leak_findings {
   std::once_flag described;
   std::vector<leak> leaks;
   std::vector<std::uint64_t> ids;  // by position in pass.dead, as found
+  explicit leak_findings(leak_pass&& p) : pass(std::move(p)) {}
   void describe();
 };
 
 leak_report make_report(leak_pass&&);
-leak_report find_leaks_of(const runtime*);
+leak_report find_leaks_of(const runtime*, bool confined = true);
+/// True if a leak that is only confined has waited for less than that.
+bool has_young_confined(const leak_report&, nanoseconds) noexcept;
+/// Held during a pass, and while what it found is looked at: passes take turns.
+std::mutex& pass_lock() noexcept;
+
+/// "goroutine 7 (name)".
+std::string call_name(const goroutine_info&);
+/// What is known of the goroutines of a report, by node.
+using known_goroutines = std::unordered_map<std::uint32_t, const goroutine_info*>;
+/// Why nobody can complete what a leaked node waits for.
+std::string why_leaked(const graph&, std::uint32_t node, const known_goroutines&);
+/// Why a parked node that is not leaked may still be completed, and how far from a proof that is: 0 it will end by
+/// itself ... 1 nothing but a capability that lies out of sight stands against it.
+struct live_reason {
+  std::string why;
+  double doubt = 0;
+};
+live_reason why_live(const graph&, std::uint32_t node);
 
 /// The core goroutines of a report that a reclaim unwinds; killed by this call. Each holds a ref_watch.
-std::vector<std::pair<goroutine_core*, std::uint64_t>> kill_victims(const leak_report&);
-/// Kills all that the report names, for a runtime that can do nothing any more.
-void kill_all(const leak_report&);
-/// Marks g as reclaimed and, if it is parked in a wait that can be cut, hands it to a worker to unwind. False: it
-/// moved.
-bool kill(goroutine_core* g, std::uint64_t word, bool watch) noexcept;
+std::vector<std::pair<goroutine_core*, std::uint64_t>> kill_victims(const leak_report&, const reclaim_options&);
+/// Kills all that the report names, for a runtime that can do nothing any more. How many go on, to unwind.
+std::size_t kill_all(const leak_report&);
 
 }  // namespace leash

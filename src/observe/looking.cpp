@@ -167,4 +167,21 @@ static local_value* make_label(goroutine_core* g, std::string_view key, std::str
 label::label(std::string_view key, std::string_view value, std::source_location where)
     : set_(running_goroutine("label", where), make_label(running_goroutine("label", where), key, value)) {}
 
+static local_value* make_keep(goroutine_core* g) {
+  auto* v = local_value::make(local_value::kind::keep, g->locals.get(), {}, {});
+  v->owner = g->id;
+  return v;
+}
+
+unreclaimable::unreclaimable(std::source_location where)
+    : set_(running_goroutine("unreclaimable", where), make_keep(running_goroutine("unreclaimable", where))) {}
+
+LEASH_READS_FROZEN bool is_unreclaimable(const goroutine_core* g) noexcept {
+  std::uint64_t const id = frozen::read(g->id);
+  local_value* v = frozen::read(g->locals).get();
+  for (int i = 0; v != nullptr && arena::contains(v) && i < 1000; ++i, v = frozen::read(v->shown))
+    if (frozen::read(v->what) == local_value::kind::keep && frozen::read(v->owner) == id) return true;
+  return false;
+}
+
 }  // namespace leash

@@ -10,12 +10,16 @@
 #include <unordered_set>
 
 #include "../leak/pass.hpp"
+#include "watch.hpp"
 
 namespace leash {
 
 namespace {
 
 constexpr std::uint32_t default_blocking_threads = 256;
+// A thread that leash does not know might still use a reference to a local end or event, which it should not have: what
+// looks like a deadlock counts as one when it has lasted.
+constexpr nanoseconds rest_settles = std::chrono::milliseconds(100), confined_settles = std::chrono::seconds(1);
 
 unsigned processors() noexcept {
   cpu_set_t set;
@@ -44,11 +48,15 @@ struct program::state {
   std::optional<leak_report> deadlock;
   std::exception_ptr handler_failed;
   std::atomic<std::int64_t> next_check{0};
+  std::uint64_t rest_steps = 0;  // of all workers, when they were at rest last
+  std::int64_t rest_since = 0;
+  bool acted = false;                           // what moved since then was unwound by a reclaim
+  std::shared_ptr<testing::watch_state> watch;  // told of leaks that nobody else is
 
   static state& of(runtime* rt) noexcept { return *static_cast<state*>(rt->above); }
 
-  /// Tells on_leak of those that are new, and acts. True: something was reclaimed.
-  bool tell(const leak_report& r, bool act) {
+  /// Tells on_leak of those that are new, and acts. True: something was reclaimed. all: nothing but these is left.
+  bool tell(const leak_report& r, bool all) {
     bool fresh = false;
     for (std::uint64_t id : r.findings->ids) fresh |= reported.insert(id).second;
     if (fresh && chosen.action == leak_action::abort) fatal(as_text(r));
@@ -59,25 +67,68 @@ struct program::state {
         if (!handler_failed) handler_failed = std::current_exception();
       }
     }
-    if (!act || chosen.action != leak_action::reclaim) return false;
-    auto const victims = kill_victims(r);
+    bool const untold = fresh && !chosen.on_leak;
+    if (untold && !all) watch->leaked(r);
+    if (chosen.action != leak_action::reclaim) return false;  // all: deadlock_error will tell
+    if (untold && all) (void)r.begin();                       // described while all are there
+    auto const victims = kill_victims(r, {});
+    if (untold && all && !victims.empty()) watch->leaked(r);
     for (auto& v : victims) drop_ref(v.first, ref_watch);
     return !victims.empty();
+  }
+
+  /// The leaks to act on. What is only confined could still be reached by a thread that leash does not know, so it
+  /// counts here when it has stayed as it is for a while. Virtual time knows no such threads.
+  static leak_report look(runtime* rt) {
+    leak_report r = find_leaks_of(rt);
+    rt->quiet_due.store(INT64_MAX, std::memory_order_relaxed);
+    if (rt->sim != nullptr) return r;
+    if (!has_young_confined(r, confined_settles)) return r;
+    rt->quiet_due.store(runtime_now(rt) + confined_settles.count() / 4, std::memory_order_relaxed);
+    return find_leaks_of(rt, false);
+  }
+
+  /// True when everything has been at rest for long enough to be judged.
+  bool settled() {
+    if (rt.sim != nullptr || acted) return true;
+    std::uint64_t steps = 0;
+    for (std::uint32_t i = 0; i < rt.worker_count; ++i) steps += rt.workers[i].tick.load(std::memory_order_relaxed);
+    std::int64_t const now = runtime_now(&rt);
+    if (steps != rest_steps) {
+      rest_steps = steps;
+      rest_since = now;
+    }
+    if (now - rest_since >= rest_settles.count()) return true;
+    rt.quiet_due.store(rest_since + rest_settles.count(), std::memory_order_relaxed);
+    return false;
   }
 
   static bool quiet(runtime* rt) {
     state& s = of(rt);
     std::lock_guard guard(s.lock);
     std::size_t const left = rt->live_goroutines();
-    if (left == 0) return false;
-    leak_report const r = find_leaks_of(rt);
+    if (left == 0 || !s.settled()) return false;
+    s.acted = false;
+    leak_report const r = look(rt);
     if (r.empty()) return false;
     bool const all = r.size() == left;
-    if (s.tell(r, true)) return true;
+    if (s.tell(r, all)) {
+      s.acted = true;
+      order_simulated(rt);
+      return true;
+    }
     if (!all) return false;  // somebody outside may still move the others
     if (!s.deadlock) s.deadlock = r;
-    kill_all(r);
-    return true;
+    bool const moved = kill_all(r) != 0;
+    s.acted = moved;
+    order_simulated(rt);
+    return moved;
+  }
+
+  /// A report lists goroutines as they lie in memory; which of them unwinds first must not depend on that.
+  static void order_simulated(runtime* rt) {
+    if (rt->sim == nullptr) return;
+    std::sort(rt->sim->ready.begin(), rt->sim->ready.end(), [](auto* a, auto* b) { return a->id < b->id; });
   }
 
   static void tick(runtime* rt, std::int64_t now) {
@@ -86,8 +137,12 @@ struct program::state {
     std::int64_t due = s.next_check.load(std::memory_order_relaxed);
     if (now < due || !s.next_check.compare_exchange_strong(due, now + s.chosen.leak_check_every.count())) return;
     std::lock_guard guard(s.lock);
-    leak_report const r = find_leaks_of(rt);
-    if (!r.empty()) s.tell(r, true);
+    leak_report const r = look(rt);
+    // However many goroutines there are, passes take a twentieth of one worker's time at most.
+    std::int64_t const after = runtime_now(rt);
+    s.next_check.store(after + std::max(s.chosen.leak_check_every.count(), 20 * (after - now)),
+                       std::memory_order_relaxed);
+    if (!r.empty()) s.tell(r, false);
   }
 };
 
@@ -112,6 +167,7 @@ program::program(const options& o, simulation* sim) {
   r.sim = sim;
   r.above = s_.get();
   r.hooks.quiet = &state::quiet;
+  r.stuck_after = static_cast<std::uint32_t>(std::min<std::int64_t>(o.stuck_after.count() / 1'000'000, INT32_MAX));
   if (o.leak_check_every > nanoseconds::zero()) r.hooks.tick = &state::tick;
   r.blocking = std::make_unique<blocking_pool>(o.blocking_threads != 0 ? o.blocking_threads : default_blocking_threads);
   prepare_workers(r, sim != nullptr ? 1 : o.workers != 0 ? o.workers : std::min(processors(), max_workers));
@@ -123,6 +179,8 @@ program::program(const options& o, simulation* sim) {
   core->runtime_index = r.index;
   core->policy = on_error::keep_going;
   r.root_scope = core;
+  s_->watch = testing::watch_of_this_thread();
+  s_->watch->began(r.index);
   spin_guard guard(core->lock);
   core->start_counting();
   core->emptied = [](scope_core* c) { runtime_at(c->runtime_index)->stop(); };
@@ -131,7 +189,9 @@ program::program(const options& o, simulation* sim) {
 program::~program() {
   scope_core* core = s_->root->core();
   unlink_context(core);
+  s_->watch->ended(s_->rt.index);
   unregister_runtime(s_->rt);
+  for (std::uint32_t i = 0; i < s_->rt.worker_count; ++i) s_->rt.workers[i].timers.abandon_all();
   unhold(static_cast<context_core*>(core));
 }
 
@@ -144,6 +204,7 @@ void program::run(goroutine_core* root) {
   s_->root->core()->add(root, true);  // no worker yet: it goes to the runtime's queue
   run_workers(s_->rt);
   std::exception_ptr const error = s_->root->core()->take_errors();
+  if (s_->deadlock) s_->watch->withdraw(s_->rt.index, *s_->deadlock);
   if (s_->deadlock) throw deadlock_error(*std::move(s_->deadlock));
   if (error) std::rethrow_exception(error);
   if (s_->handler_failed) std::rethrow_exception(s_->handler_failed);

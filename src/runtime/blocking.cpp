@@ -51,6 +51,11 @@ void blocking_pool::work() {
 
 void submit_blocking(goroutine_core* g, blocking_job* job) {
   runtime& rt = *runtime_at(g->runtime_index);
+  if (rt.sim != nullptr) {
+    rt.sim->calls.emplace_back(g, job);
+    rt.sim->ready.push_back(g);
+    return;
+  }
   try {
     rt.blocking->submit(job);
   } catch (...) {

@@ -1,4 +1,6 @@
 // The life of a goroutine between its worker's hands: start, resume, unwind, end.
+#include <algorithm>
+#include <cstdio>
 #include <leash/goroutine.hpp>
 #include <leash/task.hpp>
 #include <leash/wait.hpp>
@@ -6,13 +8,17 @@
 #include <mutex>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <unordered_map>
+#include <unordered_set>
+#include <vector>
 
 #include "scheduler.hpp"
 
 namespace leash {
 
 constinit std::atomic<bool> reclaimed_anything{false};
+constinit std::atomic<bool> judged_anything{false};
 void (*goroutine_ended)(goroutine_core*) noexcept = nullptr;
 void (*goroutine_failed)(goroutine_core*, std::exception_ptr) noexcept = nullptr;
 
@@ -114,6 +120,86 @@ void sentinel(goroutine_core* g) noexcept {
 }
 #endif
 
+goroutine_core* claim_all(wait_queue& q) noexcept {
+  goroutine_core* first = nullptr;
+  goroutine_core** last = &first;
+  while (waiter* w = q.claim_first()) {
+    *last = w->who;
+    last = &w->who->next;
+  }
+  *last = nullptr;
+  return first;
+}
+
+void schedule_all(goroutine_core* g) noexcept {
+  while (g != nullptr) {
+    goroutine_core* next = g->next;
+    schedule_last(g);
+    g = next;
+  }
+}
+
+// --- breaches
+
+namespace {
+std::mutex breaches_lock;
+std::vector<std::source_location> breaches;
+
+// Objects that nobody reaches by the verdicts of one generation; older ones count no more. A small table in front says
+// without the lock that an object is not among them.
+std::unordered_set<const placed_object*> unreachable;
+std::uint32_t unreachable_in = 0;
+constinit std::atomic<std::uint32_t> unreachable_hints[1024];  // a generation each
+
+std::atomic<std::uint32_t>& hint_of(const placed_object* o) noexcept {
+  return unreachable_hints[(reinterpret_cast<std::uintptr_t>(o) >> 4) * 0x9e3779b97f4a7c15u >> 54];
+}
+
+bool same_place(std::source_location a, std::source_location b) noexcept {
+  return a.line() == b.line() && a.column() == b.column() && std::string_view(a.file_name()) == b.file_name();
+}
+}  // namespace
+
+bool breached(std::source_location where) noexcept {
+  std::lock_guard guard(breaches_lock);
+  return std::any_of(breaches.begin(), breaches.end(), [&](auto& b) { return same_place(b, where); });
+}
+
+constinit std::atomic<bool> any_unreachable{false};
+
+void note_unreachable(const placed_object* o, std::uint32_t generation) {
+  std::lock_guard guard(breaches_lock);
+  if (generation != unreachable_in) {
+    unreachable.clear();
+    unreachable_in = generation;
+  }
+  unreachable.insert(o);
+  hint_of(o).store(generation, std::memory_order_relaxed);
+  any_unreachable.store(true, std::memory_order_relaxed);
+}
+
+void breach(const placed_object* o) noexcept {
+  // What was unwound since, or unwinds now, may free those who were judged.
+  if (hint_of(o).load(std::memory_order_relaxed) != verdict_generation()) return;
+  goroutine_core* by = this_worker != nullptr ? this_worker->current : nullptr;
+  {
+    std::lock_guard guard(breaches_lock);
+    if (unreachable_in != verdict_generation() || unreachable.erase(o) == 0) return;
+    if (by != nullptr && ((by->bits & g_unwinding) != 0 || by->killed.load(std::memory_order_relaxed) != 0)) return;
+    if (std::any_of(breaches.begin(), breaches.end(), [&](auto& b) { return same_place(b, o->made_at); })) return;
+    breaches.push_back(o->made_at);
+  }
+  std::fprintf(
+      stderr,
+      "leash: the %s made at %s:%u was used by %s, though by all that leash can see only leaked goroutines could "
+      "reach it: a reference to it was given away outside of scopes and tracked memory. Verdicts graded "
+      "confined that rest on it were wrong; what is made there is not judged any more. Keep it in a "
+      "leash::shared<T>.\n",
+      o->type.load(std::memory_order_relaxed) == object_type::event ? "event" : "condition", o->made_at.file_name(),
+      static_cast<unsigned>(o->made_at.line()),
+      by != nullptr ? ("goroutine " + std::to_string(by->id)).c_str() : "a thread that is no worker");
+}
+
 spin_lock& join_lock_of(const goroutine_core* g) noexcept {
   return join_locks[(reinterpret_cast<std::uintptr_t>(g) >> 6) % 64];
 }
@@ -122,7 +208,8 @@ void run_goroutine(worker& w, goroutine_core* g) noexcept {
   w.tick.store(w.tick.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
   w.current = g;
   w.stack_top = static_cast<const std::byte*>(__builtin_frame_address(0));
-  g->budget = w.rt->sim != nullptr ? w.rt->sim->budget() : operations_per_resumption;
+  // Simulated, each wait is a point where another goroutine may be chosen.
+  g->budget = w.rt->sim != nullptr ? w.rt->sim->budget : operations_per_resumption;
   if (g->bits & g_cut) [[unlikely]] {
     g->bits &= static_cast<std::uint8_t>(~(g_cut | g_retry));
     if (g->killed.load(std::memory_order_relaxed) == 0 && done_came_with_the_cut(g)) {
@@ -136,6 +223,10 @@ void run_goroutine(worker& w, goroutine_core* g) noexcept {
     promise_base* innermost = g->leaf;
     if (again->retry(again)) innermost->handle().resume();
   } else if (g->leaf != nullptr) [[likely]] {
+    if (g->wait_count != 0) {  // it was parked: active from now on
+      g->wait_count = 0;
+      g->parked_at = coarse_tick();
+    }
     g->leaf->handle().resume();
   } else {
     start(g);
@@ -259,7 +350,6 @@ const char* name_of(wait_reason r) noexcept {
 }
 
 // --- foreign awaitables
-// -------------------------------------------------------------------------------------------------
 
 void foreign_end(goroutine_core* g) noexcept {
   runtime& rt = *runtime_at(g->runtime_index);

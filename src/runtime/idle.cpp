@@ -36,7 +36,9 @@ std::int64_t earliest_timer(const runtime& rt) noexcept {
 }
 
 bool anything_to_do(const runtime& rt) noexcept {
-  if (rt.stopping.load(std::memory_order_acquire) || rt.global_count.load(std::memory_order_acquire) != 0) return true;
+  if (rt.stopping.load(std::memory_order_acquire) || rt.global_count.load(std::memory_order_acquire) != 0 ||
+      rt.fresh_chunks.load(std::memory_order_acquire) != 0)
+    return true;
   for (std::uint32_t i = 0; i < rt.worker_count; ++i)
     if (!rt.workers[i].queue.empty() || !rt.workers[i].fresh.empty()) return true;
   return false;
@@ -190,6 +192,7 @@ goroutine_core* idle(worker& w) noexcept {
           spin = false;
           continue;
         }
+        until = rt.quiet_due.load(std::memory_order_relaxed);
       } else {
         until = rt.quiet_again.load(std::memory_order_relaxed);  // look again then, if nothing happens before
       }

@@ -14,6 +14,8 @@ goroutine_core* find_simulated(worker&) noexcept;
 /// Looks everywhere without sleeping.
 goroutine_core* steal_work(worker&) noexcept;
 goroutine_core* take_global(worker&) noexcept;
+/// A chunk of new goroutines that overflowed: the newest or the oldest, into the worker's own stack.
+goroutine_core* take_overflowed(worker&, bool newest) noexcept;
 
 /// Nothing was found: spins, keeps watch, sleeps. Null when the runtime stops.
 goroutine_core* idle(worker&) noexcept;

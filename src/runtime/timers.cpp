@@ -8,40 +8,64 @@ void timer_wheel::start(std::int64_t now, int grain_bits) noexcept {
   now_ = static_cast<std::uint64_t>(now) >> grain_bits;
 }
 
+void timer_wheel::mark(int slot) noexcept {
+  occupied_[slot / 64] |= std::uint64_t{1} << (slot % 64);
+  if (slot < low_slots) occupied_words_ |= std::uint64_t{1} << (slot / 64);
+}
+void timer_wheel::unmark(int slot) noexcept {
+  occupied_[slot / 64] &= ~(std::uint64_t{1} << (slot % 64));
+  if (slot < low_slots && occupied_[slot / 64] == 0) occupied_words_ &= ~(std::uint64_t{1} << (slot / 64));
+}
+
 void timer_wheel::insert(timer_entry* t) noexcept {
   std::uint64_t at = grain_of(t->when);
   if (at < now_) at = now_;
-  std::uint64_t const differs = (at ^ now_) | 63;
-  int const level = (63 - std::countl_zero(differs)) / 6;
-  int const slot = static_cast<int>(at >> (level * 6)) & 63;
-  timer_entry*& head = slots_[level][slot];
+  int const top = 63 - std::countl_zero((at ^ now_) | 1);  // the highest bit in which they differ
+  int const level = top < low_bits ? 0 : (top - low_bits) / 6 + 1;
+  std::uint64_t const mask = level == 0 ? low_slots - 1 : 63;
+  int const slot = first_of(level) + static_cast<int>((at >> shift_of(level)) & mask);
+  timer_entry*& head = slots_[slot];
   t->prev = nullptr;
   t->next = head;
   if (head != nullptr) head->prev = t;
   head = t;
-  occupied_[level] |= std::uint64_t{1} << slot;
-  t->place = static_cast<std::uint16_t>(level * 64 + slot + 1);
+  mark(slot);
+  t->place = static_cast<std::uint16_t>(slot + 1);
 }
 
 void timer_wheel::unlink(timer_entry* t) noexcept {
-  int const level = (t->place - 1) / 64, slot = (t->place - 1) % 64;
-  (t->prev != nullptr ? t->prev->next : slots_[level][slot]) = t->next;
+  int const slot = t->place - 1;
+  (t->prev != nullptr ? t->prev->next : slots_[slot]) = t->next;
   if (t->next != nullptr) t->next->prev = t->prev;
-  if (slots_[level][slot] == nullptr) occupied_[level] &= ~(std::uint64_t{1} << slot);
+  if (slots_[slot] == nullptr) unmark(slot);
   t->place = 0;
 }
 
-bool timer_wheel::next_slot(int& level, int& slot, std::uint64_t& at) const noexcept {
+bool timer_wheel::next_slot(int& slot, std::uint64_t& at) const noexcept {
   // A lower level's slots all come before those of the levels above.
-  for (level = 0; level < levels; ++level) {
-    if (occupied_[level] == 0) continue;
-    int const here = static_cast<int>(now_ >> (level * 6)) & 63;
-    std::uint64_t const ahead = occupied_[level] >> here;
-    if (ahead == 0) continue;
-    slot = here + std::countr_zero(ahead);
-    std::uint64_t const low = (std::uint64_t{1} << (level * 6)) - 1;
-    std::uint64_t const group = std::uint64_t{63} << (level * 6);
-    at = (now_ & ~(group | low)) | static_cast<std::uint64_t>(slot) << (level * 6);
+  int const here = static_cast<int>(now_ & (low_slots - 1));
+  int word = here / 64;
+  std::uint64_t bits = occupied_[word] >> (here % 64) << (here % 64);
+  if (bits == 0 && word < 63) {
+    std::uint64_t const words = occupied_words_ >> (word + 1);
+    if (words != 0) {
+      word += 1 + std::countr_zero(words);
+      bits = occupied_[word];
+    }
+  }
+  if (bits != 0) {
+    slot = word * 64 + std::countr_zero(bits);
+    at = (now_ & ~std::uint64_t{low_slots - 1}) | static_cast<std::uint64_t>(slot);
+    return true;
+  }
+  for (int level = 1; level < levels; ++level) {
+    int const shift = shift_of(level), first = static_cast<int>((now_ >> shift) & 63);
+    std::uint64_t const coming = occupied_[first_of(level) / 64] >> first;
+    if (coming == 0) continue;
+    int const index = first + std::countr_zero(coming);
+    slot = first_of(level) + index;
+    std::uint64_t const below = (std::uint64_t{1} << shift) - 1, group = std::uint64_t{63} << shift;
+    at = (now_ & ~(group | below)) | static_cast<std::uint64_t>(index) << shift;
     if (at < now_) at = now_;
     return true;
   }
@@ -49,10 +73,10 @@ bool timer_wheel::next_slot(int& level, int& slot, std::uint64_t& at) const noex
 }
 
 void timer_wheel::publish() noexcept {
-  int level = 0, slot = 0;
+  int slot = 0;
   std::uint64_t at = 0;
   std::int64_t next = INT64_MAX;
-  if (next_slot(level, slot, at)) {
+  if (next_slot(slot, at)) {
     next = at > (static_cast<std::uint64_t>(INT64_MAX) >> grain_bits_) ? INT64_MAX - 1
                                                                        : static_cast<std::int64_t>(at << grain_bits_);
   }
@@ -77,6 +101,14 @@ bool timer_wheel::disarm(timer_entry* t) noexcept {
   return true;
 }
 
+void timer_wheel::abandon_all() {
+  for (timer_entry*& head : slots_)
+    while (timer_entry* t = head) {
+      unlink(t);
+      t->abandon(t);
+    }
+}
+
 std::size_t timer_wheel::expire(std::int64_t now) {
   // In portions, so that nobody who arms a timer waits long for the lock.
   constexpr std::size_t portion = 64;
@@ -88,16 +120,16 @@ std::size_t timer_wheel::expire(std::int64_t now) {
     timer_entry* later = nullptr;
     {
       spin_guard guard(lock_);
-      int level = 0, slot = 0;
+      int slot = 0;
       std::uint64_t at = 0;
       more = false;
-      while (next_slot(level, slot, at) && at <= until) {
+      while (next_slot(slot, at) && at <= until) {
         now_ = at;
-        timer_entry*& head = slots_[level][slot];
-        if (level > 0) {
+        timer_entry*& head = slots_[slot];
+        if (slot >= low_slots) {
           timer_entry* list = head;
           head = nullptr;
-          occupied_[level] &= ~(std::uint64_t{1} << slot);
+          unmark(slot);
           while (list != nullptr) {
             timer_entry* t = list;
             list = t->next;
@@ -106,12 +138,20 @@ std::size_t timer_wheel::expire(std::int64_t now) {
           }
           continue;
         }
-        while (head != nullptr && taken < portion) {
-          timer_entry* t = head;
-          unlink(t);
-          ++taken;
-          if (goroutine_core* g = t->expire(t, later)) woken[woken_count++] = g;
+        // All of a portion first: then what they wake is on its way into the cache, one beside the other.
+        timer_entry* due[portion];
+        std::size_t n = 0;
+        for (; head != nullptr && taken + n < portion; ++n) {
+          timer_entry* t = due[n] = head;
+          head = t->next;
+          t->place = 0;
+          __builtin_prefetch(head);
+          __builtin_prefetch(t->wakes, 1);
         }
+        head != nullptr ? void(head->prev = nullptr) : unmark(slot);
+        taken += n;
+        for (std::size_t i = 0; i < n; ++i)
+          if (goroutine_core* g = due[i]->expire(due[i], later)) woken[woken_count++] = g;
         if (taken == portion) {
           more = true;
           break;

@@ -14,7 +14,7 @@
 
 namespace leash {
 
-thread_local worker* this_worker __attribute__((tls_model("initial-exec"))) = nullptr;
+constinit thread_local worker* this_worker __attribute__((tls_model("initial-exec"))) = nullptr;
 
 namespace {
 
@@ -23,11 +23,11 @@ std::atomic<runtime*> runtimes[max_runtimes];
 std::shared_mutex runtimes_lock;
 
 std::atomic<std::uint64_t> ids{1};
-std::atomic<std::uint32_t> milliseconds{0};
 
 constexpr std::uint32_t chain_limit = 64;
 constexpr std::uint32_t look_around_every = 61;
-constexpr std::uint32_t old_every = 31;
+constexpr std::uint32_t most_woken = 31;           // that run in a row while new ones wait
+constexpr std::int64_t longest_fresh = 5'000'000;  // ns that the oldest new goroutine waits while newer ones run
 
 void push_local(worker& w, goroutine_core* g) noexcept {
   if (!w.queue.push(g)) [[unlikely]] {
@@ -44,18 +44,14 @@ void push_local(worker& w, goroutine_core* g) noexcept {
 void push_fresh(worker& w, goroutine_core* g) noexcept {
   if (!w.fresh.push(g)) [[unlikely]] {
     // Full: the oldest half goes to the others.
-    goroutine_core* out[128];
-    std::uint32_t n = 0;
-    while (n < 128) {
+    auto* c = new (arena::allocate(arena::kind::frame, sizeof(goroutine_chunk))) goroutine_chunk;
+    while (c->last < goroutine_chunk::capacity) {
       goroutine_core* oldest = w.fresh.steal();
       if (oldest == nullptr && w.fresh.empty()) break;
-      if (oldest != nullptr) out[n++] = oldest;
+      if (oldest != nullptr) c->items[c->last++] = oldest;
     }
-    if (n != 0) w.rt->inject(out, n);
-    if (!w.fresh.push(g)) {
-      w.rt->inject(g);
-      return;
-    }
+    (void)w.fresh.push(g);  // there is room now, and only the owner pushes
+    w.rt->overflow_fresh(c);
   }
   w.rt->notify();
 }
@@ -86,7 +82,7 @@ std::int64_t runtime_now(const runtime* rt) noexcept {
 
 std::int64_t look_at_clock(runtime& rt) noexcept {
   std::int64_t const now = runtime_now(&rt);
-  milliseconds.store(static_cast<std::uint32_t>(now / 1'000'000), std::memory_order_relaxed);
+  coarse_milliseconds.store(static_cast<std::uint32_t>(now / 1'000'000), std::memory_order_relaxed);
   return now;
 }
 
@@ -94,13 +90,15 @@ clock::time_point clock::now() noexcept {
   return time_point(nanoseconds(runtime_now(this_worker != nullptr ? this_worker->rt : nullptr)));
 }
 
-std::uint32_t coarse_tick() noexcept { return milliseconds.load(std::memory_order_relaxed); }
-
-std::uint64_t new_goroutine_id() noexcept {
+std::uint64_t new_goroutine_id(std::uint16_t runtime_index) noexcept {
   worker* w = this_worker;
-  if (w == nullptr) return ids.fetch_add(1, std::memory_order_relaxed);
+  if (w == nullptr) {
+    runtime* rt = runtime_at(runtime_index);
+    return (rt != nullptr && rt->sim != nullptr ? rt->next_id : ids).fetch_add(1, std::memory_order_relaxed);
+  }
   if (w->id == w->last_id) {
-    std::uint64_t const portion = w->rt->sim != nullptr ? 1 : 256;
+    if (w->rt->sim != nullptr) return w->rt->next_id.fetch_add(1, std::memory_order_relaxed);
+    std::uint64_t const portion = 256;
     w->id = ids.fetch_add(portion, std::memory_order_relaxed);
     w->last_id = w->id + portion;
   }
@@ -125,13 +123,18 @@ std::size_t runtime::live_goroutines() const noexcept {
 }
 
 // --- making runnable
-// ----------------------------------------------------------------------------------------------------
+
+static void free_chunks(goroutine_chunk* c) noexcept {
+  while (c != nullptr) {
+    goroutine_chunk* next = c->next;
+    arena::deallocate(arena::kind::frame, c, sizeof(goroutine_chunk));
+    c = next;
+  }
+}
 
 runtime::~runtime() {
-  while (goroutine_chunk* c = global_head) {
-    global_head = c->next;
-    arena::deallocate(arena::kind::frame, c, sizeof(goroutine_chunk));
-  }
+  free_chunks(global_head);
+  free_chunks(fresh_oldest);
 }
 
 void runtime::inject(goroutine_core* const* all, std::size_t n) noexcept {
@@ -158,6 +161,18 @@ void runtime::inject(goroutine_core* const* all, std::size_t n) noexcept {
 }
 
 void runtime::inject(goroutine_core* g) noexcept { inject(&g, 1); }
+
+void runtime::overflow_fresh(goroutine_chunk* c) noexcept {
+  if (c->last == 0) {  // thieves were quicker
+    arena::deallocate(arena::kind::frame, c, sizeof(goroutine_chunk));
+    return;
+  }
+  spin_guard guard(global_lock);
+  c->prev = fresh_newest;
+  (fresh_newest != nullptr ? fresh_newest->next : fresh_oldest) = c;
+  fresh_newest = c;
+  fresh_chunks.store(fresh_chunks.load(std::memory_order_relaxed) + 1, std::memory_order_release);
+}
 
 void schedule(goroutine_core* g) {
   runtime* rt = runtime_at(g->runtime_index);
@@ -201,7 +216,6 @@ void schedule_last(goroutine_core* g) {
 }
 
 // --- finding
-// --------------------------------------------------------------------------------------------------------------
 
 LEASH_INLINE static goroutine_core* take_next(worker& w) noexcept {
   goroutine_core* g = w.next.load(std::memory_order_relaxed);
@@ -241,15 +255,44 @@ goroutine_core* take_global(worker& w) noexcept {
   return taken[0];
 }
 
+goroutine_core* take_overflowed(worker& w, bool newest) noexcept {
+  runtime& rt = *w.rt;
+  if (rt.fresh_chunks.load(std::memory_order_acquire) == 0) return nullptr;
+  goroutine_chunk* c = nullptr;
+  {
+    spin_guard guard(rt.global_lock);
+    c = newest ? rt.fresh_newest : rt.fresh_oldest;
+    if (c == nullptr) return nullptr;
+    (c->prev != nullptr ? c->prev->next : rt.fresh_oldest) = c->next;
+    (c->next != nullptr ? c->next->prev : rt.fresh_newest) = c->prev;
+    rt.fresh_chunks.store(rt.fresh_chunks.load(std::memory_order_relaxed) - 1, std::memory_order_relaxed);
+  }
+  // The newest of them runs now; the others as if they had been started here.
+  goroutine_core* g = c->items[--c->last];
+  while (c->first < c->last)
+    if (goroutine_core* older = c->items[c->first++]; !w.fresh.push(older)) rt.inject(older);
+  arena::deallocate(arena::kind::frame, c, sizeof(goroutine_chunk));
+  return g;
+}
+
 goroutine_core* steal_work(worker& w) noexcept {
   runtime& rt = *w.rt;
   if (goroutine_core* g = take_global(w)) return g;
+  if (goroutine_core* g = take_overflowed(w, false)) return g;
   std::uint32_t const n = rt.worker_count;
   std::uint32_t const start = static_cast<std::uint32_t>(w.next_random() % n);
   for (std::uint32_t i = 0; i < n; ++i) {
     worker& victim = rt.workers[(start + i) % n];
     if (&victim == &w) continue;
-    if (goroutine_core* g = victim.fresh.steal()) return g;
+    if (goroutine_core* g = victim.fresh.steal()) {
+      // Half of them at once: one at a time would keep the owner's cache lines on the way between the two.
+      for (std::size_t more = victim.fresh.size() / 2; more > 0; --more) {
+        goroutine_core* next = victim.fresh.steal();
+        if (next == nullptr) break;
+        if (!w.fresh.push(next)) rt.inject(next);
+      }
+      return g;
+    }
     goroutine_core* out[128];
     if (std::uint32_t const taken = victim.queue.steal(out, 128)) {
       for (std::uint32_t k = 1; k < taken; ++k)
@@ -260,29 +303,72 @@ goroutine_core* steal_work(worker& w) noexcept {
   return nullptr;
 }
 
+// Makes a call of blocking() on a thread of the pool, and waits for its end: a step like any other. One that does not
+// end soon may be waiting for a goroutine of this run, so the run goes on without it.
+static void make_simulated_call(worker& w, blocking_job* job) noexcept {
+  runtime& rt = *w.rt;
+  std::uint32_t const before = rt.in_flight.load(std::memory_order_acquire);
+  try {
+    rt.blocking->submit(job);
+  } catch (...) {
+    job->run(job);  // no thread is to be had
+  }
+  std::int64_t const until = steady_now() + (rt.sim->call_outlasted ? 0 : 100'000'000);
+  while (rt.in_flight.load(std::memory_order_acquire) >= before) {
+    if (steady_now() >= until) {
+      rt.sim->call_outlasted = true;
+      return;
+    }
+    if (rt.global_count.load(std::memory_order_acquire) != 0)
+      std::this_thread::yield();  // it has ended, or is about to
+    else
+      sleep_until(w, until);
+  }
+}
+
 goroutine_core* find_simulated(worker& w) noexcept {
   runtime& rt = *w.rt;
   simulation& s = *rt.sim;
+  std::int64_t idle_since = 0;
   for (;;) {
     while (goroutine_core* g = take_global(w)) {
       s.ready.push_back(g);
       while (goroutine_core* more = w.queue.pop()) s.ready.push_back(more);
     }
     if (!s.ready.empty()) {
-      std::size_t const i = s.ready.size() == 1 ? 0 : s.choose(s.ready);
+      if (idle_since != 0) s.now = std::min(w.timers.next_time(), s.now + steady_now() - idle_since);
+      idle_since = 0;
+      std::size_t const i = s.choose(s.ready);
       goroutine_core* g = s.ready[i];
       s.ready.erase(s.ready.begin() + static_cast<std::ptrdiff_t>(i));
-      return g;
+      s.yielded = false;
+      auto const call = std::find_if(s.calls.begin(), s.calls.end(), [g](auto& c) { return c.first == g; });
+      if (call == s.calls.end()) return g;
+      blocking_job* job = call->second;
+      s.calls.erase(call);
+      make_simulated_call(w, job);
+      continue;
     }
     if (rt.stopping.load(std::memory_order_acquire)) return nullptr;
+    std::int64_t const next = w.timers.next_time();
+    std::int64_t real = INT64_MAX;
     if (rt.in_flight.load(std::memory_order_acquire) == 0) {
-      if (std::int64_t const next = w.timers.next_time(); next != INT64_MAX) {
-        if (next > s.now) s.now = next;
-        look_at_clock(rt);
-        w.timers.expire(s.now);
+      if (next == INT64_MAX && rt.hooks.quiet != nullptr && (rt.hooks.quiet(&rt) || !s.ready.empty())) continue;
+    } else if (next != INT64_MAX) {
+      // Something outside is under way: until it ends, time passes here as it does there.
+      if (idle_since == 0) idle_since = steady_now();
+      real = idle_since + std::max<std::int64_t>(next - s.now, 0);
+      if (steady_now() < real) {
+        sleep_until(w, real);
         continue;
       }
-      if (rt.hooks.quiet != nullptr && (rt.hooks.quiet(&rt) || !s.ready.empty())) continue;
+    }
+    if (next != INT64_MAX) {
+      if (next > s.now) s.now = next;
+      look_at_clock(rt);
+      w.timers.expire(s.now);
+      idle_since = 0;
+      continue;
     }
     // Something outside must move first: a blocking call, a foreign thread.
     sleep_until(w, INT64_MAX);
@@ -290,7 +376,6 @@ goroutine_core* find_simulated(worker& w) noexcept {
 }
 
 // --- runtimes
-// ---------------------------------------------------------------------------------------------------------------
 
 runtime* runtime_at(std::uint16_t index) noexcept { return runtimes[index].load(std::memory_order_acquire); }
 
@@ -307,7 +392,9 @@ void visit_runtime(std::uint16_t index, const std::function<void(runtime&)>& f) 
 }
 
 void register_runtime(runtime& rt) {
+  static std::uint64_t serials = 0;
   std::lock_guard guard(runtimes_lock);
+  rt.serial = ++serials;
   for (std::size_t i = 0; i < max_runtimes; ++i)
     if (runtimes[i].load(std::memory_order_relaxed) == nullptr) {
       rt.index = static_cast<std::uint16_t>(i);
@@ -333,6 +420,7 @@ void prepare_workers(runtime& rt, std::uint32_t count) {
     w.timers.start(runtime_now(&rt), rt.sim != nullptr ? 0 : 16);
     w.random = rt.sim != nullptr ? rt.sim->seed : 0x9e3779b97f4a7c15u * (i + 1);
   }
+  look_at_clock(rt);  // before the first goroutine is made
 }
 
 static void work(worker& w) noexcept {
@@ -343,8 +431,6 @@ static void work(worker& w) noexcept {
 
 void run_workers(runtime& rt) {
   std::vector<std::thread> threads;
-
-  look_at_clock(rt);
   try {
     threads.reserve(rt.worker_count - 1);
     for (std::uint32_t i = 1; i < rt.worker_count; ++i)
@@ -360,6 +446,27 @@ void run_workers(runtime& rt) {
   while (rt.visitors.load(std::memory_order_acquire) != 0) std::this_thread::yield();
 }
 
+/// New goroutines are taken newest first, and after those that were woken: the oldest must get its turn. By time, not by
+/// count: each one that is begun too early keeps all that it starts alive at once.
+static goroutine_core* take_overdue(worker& w, std::int64_t now) noexcept {
+  if (w.rt->fresh_chunks.load(std::memory_order_relaxed) != 0 && now - w.overflow_since > longest_fresh) {
+    w.overflow_since = now;
+    return take_overflowed(w, false);
+  }
+  if (std::int64_t const oldest = w.fresh.oldest(); oldest != w.fresh_oldest || w.fresh.empty()) {
+    w.fresh_oldest = oldest;
+    w.fresh_since = now;
+    return nullptr;
+  }
+  return now - w.fresh_since > longest_fresh ? w.fresh.steal() : nullptr;
+}
+
+static goroutine_core* take_fresh(worker& w) noexcept {
+  w.since_fresh = 0;
+  if (goroutine_core* g = w.fresh.pop(w.single)) return g;
+  return take_overflowed(w, true);
+}
+
 goroutine_core* find_work(worker& w) noexcept {
   runtime& rt = *w.rt;
   if (rt.sim != nullptr) return find_simulated(w);
@@ -373,11 +480,11 @@ goroutine_core* find_work(worker& w) noexcept {
     for (std::uint32_t i = 0; i < rt.worker_count; ++i)
       if (rt.workers[i].timers.next_time() <= now) rt.workers[i].timers.expire(now);
     if (rt.hooks.tick != nullptr) rt.hooks.tick(&rt, now);
+    if (goroutine_core* g = take_overdue(w, now)) return g;
     if (goroutine_core* g = take_global(w)) return g;
   }
-  if (tick % old_every == 0) {
-    // New goroutines are taken newest first, and after those that were woken: the oldest must get its turn.
-    if (goroutine_core* g = w.fresh.steal()) return g;
+  if (++w.since_fresh > most_woken) [[unlikely]] {  // goroutines that wake each other must not keep new ones waiting
+    if (goroutine_core* g = take_fresh(w)) return g;
   }
   if (w.chain < chain_limit) [[likely]] {
     if (goroutine_core* g = take_next(w)) {
@@ -387,7 +494,7 @@ goroutine_core* find_work(worker& w) noexcept {
   }
   w.chain = 0;
   if (goroutine_core* g = pop_queue(w)) return g;
-  if (goroutine_core* g = w.fresh.pop(w.single)) return g;
+  if (goroutine_core* g = take_fresh(w)) return g;
   if (goroutine_core* g = take_global(w)) return g;
   if (goroutine_core* g = take_next(w)) return g;
   if (rt.stopping.load(std::memory_order_acquire)) return nullptr;

@@ -25,19 +25,23 @@ scope_core::scope_core(std::source_location where) : context_core(object_type::s
   destroy = [](context_core* c) noexcept { delete static_cast<scope_core*>(c); };
 }
 
-// In the arena: the marker reads the counts of scopes that may be ending.
+// In the arena: the marker reads the counts of scopes that may be ending. Not among the objects: it is none.
 static scope_shard* make_shards() {
-  void* memory = arena::allocate(arena::kind::object, scope_core::shards * sizeof(scope_shard));
+  void* memory = arena::allocate(arena::kind::frame, scope_core::shards * sizeof(scope_shard));
   return new (memory) scope_shard[scope_core::shards];
 }
 static void free_shards(scope_shard* s) noexcept {
-  if (s != nullptr) arena::deallocate(arena::kind::object, s, scope_core::shards * sizeof(scope_shard));
+  if (s != nullptr) arena::deallocate(arena::kind::frame, s, scope_core::shards * sizeof(scope_shard));
 }
 
 scope_core::~scope_core() { free_shards(more.load(std::memory_order_relaxed)); }
 
+constinit std::atomic<std::uint32_t> current_pass{1};
+
 void leave_lineage(lineage* l) noexcept {
-  while (l != nullptr && l->members.fetch_sub(1, std::memory_order_acq_rel) == 1) {
+  while (l != nullptr) {
+    l->left_in.store(current_pass.load(std::memory_order_relaxed), std::memory_order_relaxed);
+    if (l->members.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
     lineage* up = l->up;
     delete l;
     l = up;
@@ -119,14 +123,21 @@ void scope_core::count_down() noexcept {
   {
     spin_guard guard(lock);
     if (--nonempty == 0) {
-      woken = end_waits(joiners);
+      woken = claim_all(joiners);
       tell = emptied;
     }
   }
   // Nobody may touch the scope from here on: a joiner may be destroying it. (Not a root scope: its runtime waits for
   // stop.)
-  wake_list(woken);
+  schedule_all(woken);
   if (tell != nullptr) tell(this);
+}
+
+bool scope_core::hold_open() noexcept {
+  spin_guard guard(lock);
+  if (nonempty == 0) return false;
+  ++nonempty;
+  return true;
 }
 
 void scope_core::remove(goroutine_core* g) noexcept {
@@ -156,7 +167,13 @@ void scope_core::remove(goroutine_core* g) noexcept {
   if (emptied_shard) count_down();
 }
 
+void scope_core::close() noexcept {
+  spin_guard guard(lock);
+  over.store(true, std::memory_order_relaxed);
+}
+
 void scope_core::add_remote() noexcept {
+  hold(this);
   remotes.fetch_add(1, std::memory_order_relaxed);
   bool opens = false;
   {
@@ -177,6 +194,7 @@ void scope_core::drop_remote() noexcept {
     emptied_shard = first.leave() && first.counting;
   }
   if (emptied_shard) count_down();
+  unhold(this);
 }
 
 void scope_core::start_counting() noexcept {
@@ -207,7 +225,7 @@ std::exception_ptr scope_core::take_errors() {
   std::vector<std::exception_ptr> all;
   {
     spin_guard guard(lock);
-    over = true;
+    over.store(true, std::memory_order_relaxed);
     all.swap(errors);
   }
   if (all.empty()) return nullptr;
@@ -238,11 +256,8 @@ void inherit_locals(goroutine_core* child) noexcept {
 void scope::adopt(goroutine_core* g, std::string name, bool has_place, std::source_location where) {
   g->ctx = this;
   try {
-    {
-      spin_guard guard(lock);
-      if (over) [[unlikely]]
-        throw_over(where);
-    }
+    if (over.load(std::memory_order_relaxed)) [[unlikely]]
+      throw_over(where);
     inherit_locals(g);
     if (!name.empty()) set_name(g, std::move(name));
     check_borrowing(this, g, where);
@@ -270,10 +285,11 @@ void check_borrowing(scope_core* s, goroutine_core* child, std::source_location 
   std::size_t const bytes = child->type->callable_bytes(child, begin);
   auto const low = reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0));
   auto const high = reinterpret_cast<std::uintptr_t>(w->stack_top);
+  auto on_stack = [&](std::uintptr_t at) { return (at >= low && at < high) || is_on_shadowed_stack(at, low, high); };
   for (std::size_t i = 0; i + 8 <= bytes; i += 8) {
     std::uintptr_t word = 0;
     __builtin_memcpy(&word, begin + i, 8);
-    if (word >= low && word < high) [[unlikely]] {
+    if (on_stack(word)) [[unlikely]] {
       throw_misuse(
           "go(): the callable or an argument points into the running goroutine's stack, which is gone when the new "
           "goroutine runs: move the value in, or declare it in a coroutine outside the scope's body",
@@ -311,7 +327,6 @@ void remove_joiner(goroutine_core* target, waiter* w) noexcept {
 }
 
 // --- the end of a goroutine
-// -------------------------------------------------------------------------------------------------
 
 namespace {
 

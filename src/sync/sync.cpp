@@ -9,26 +9,6 @@ namespace leash {
 
 namespace {
 
-void schedule_list(goroutine_core* g) noexcept {
-  while (g != nullptr) {
-    goroutine_core* next = g->next;
-    schedule_last(g);
-    g = next;
-  }
-}
-
-// Claims everybody; the caller holds the queue's lock and schedules the list after giving it back.
-goroutine_core* claim_all(wait_queue& q) noexcept {
-  goroutine_core* first = nullptr;
-  goroutine_core** last = &first;
-  while (waiter* w = q.claim_first()) {
-    *last = w->who;
-    last = &w->who->next;
-  }
-  *last = nullptr;
-  return first;
-}
-
 bool current_is_killed() noexcept {
   return reclaimed_anything.load(std::memory_order_relaxed) && this_worker != nullptr &&
          this_worker->current != nullptr && this_worker->current->killed.load(std::memory_order_relaxed) != 0;
@@ -37,7 +17,6 @@ bool current_is_killed() noexcept {
 }  // namespace
 
 // --- condition
-// ------------------------------------------------------------------------------------------------------------
 
 condition::~condition() {
   {
@@ -48,6 +27,7 @@ condition::~condition() {
 }
 
 void condition::notify_one() noexcept {
+  reached(core_);
   waiter* w = nullptr;
   {
     spin_guard guard(core_->lock);
@@ -57,16 +37,16 @@ void condition::notify_one() noexcept {
 }
 
 void condition::notify_all() noexcept {
+  reached(core_);
   goroutine_core* all = nullptr;
   {
     spin_guard guard(core_->lock);
     all = claim_all(core_->queue);
   }
-  schedule_list(all);
+  schedule_all(all);
 }
 
 // --- shared_mutex
-// ---------------------------------------------------------------------------------------------------------
 
 // Under the lock: admits the head of the queue and whom it lets in beside it.
 static goroutine_core* admit_waiters(shared_mutex_core& c) noexcept {
@@ -99,14 +79,14 @@ void shared_mutex_core::release(bool shared) noexcept {
     }
     woken = admit_waiters(*this);
   }
-  schedule_list(woken);
+  schedule_all(woken);
 }
 
 void shared_mutex_wait::remove() noexcept {
   // A writer that gives up may have kept readers behind it waiting. Called under the lock, in a goroutine that goes on
   // running, so scheduling others from here is fine.
   core()->queue.remove(this);
-  schedule_list(admit_waiters(*core()));
+  schedule_all(admit_waiters(*core()));
 }
 
 shared_mutex::~shared_mutex() {
@@ -119,7 +99,6 @@ shared_mutex::~shared_mutex() {
 }
 
 // --- semaphore
-// ------------------------------------------------------------------------------------------------------------
 
 static goroutine_core* grant_waiters(semaphore_core& c) noexcept {
   goroutine_core* first = nullptr;
@@ -149,7 +128,7 @@ void semaphore_core::release(std::size_t n) noexcept {
     // After the last claim: the marker must not see the permit gone and its waiters still parked.
     holders.fetch_sub(1, std::memory_order_release);
   }
-  schedule_list(woken);
+  schedule_all(woken);
 }
 
 bool semaphore_wait::claim() noexcept {
@@ -161,7 +140,7 @@ bool semaphore_wait::claim() noexcept {
 
 void semaphore_wait::remove() noexcept {
   core()->queue.remove(this);
-  schedule_list(grant_waiters(*core()));  // a large request that gives up may have kept small ones waiting
+  schedule_all(grant_waiters(*core()));  // a large request that gives up may have kept small ones waiting
 }
 
 std::size_t semaphore::available() const noexcept {
@@ -179,7 +158,6 @@ semaphore::~semaphore() {
 }
 
 // --- wait_group, event
-// ------------------------------------------------------------------------------------------------------
 
 void unhold(wait_group_core* c) noexcept {
   if (c->refs.fetch_sub(1, std::memory_order_acq_rel) == 1) delete c;
@@ -193,7 +171,7 @@ void wait_group_core::drop_token() noexcept {
       spin_guard guard(lock);
       if (tokens.load(std::memory_order_acquire) == 0) woken = claim_all(queue);
     }
-    schedule_list(woken);
+    schedule_all(woken);
   }
   unhold(this);
 }
@@ -207,6 +185,7 @@ wait_group::~wait_group() {
 }
 
 void event::set() noexcept {
+  reached(core_);
   goroutine_core* woken = nullptr;
   {
     spin_guard guard(core_->lock);
@@ -214,7 +193,7 @@ void event::set() noexcept {
     core_->set.store(true, std::memory_order_release);
     woken = claim_all(core_->queue);
   }
-  schedule_list(woken);
+  schedule_all(woken);
 }
 
 event::~event() {
@@ -226,7 +205,6 @@ event::~event() {
 }
 
 // --- once
-// -------------------------------------------------------------------------------------------------------------------
 
 bool once_wait::claim() noexcept {
   if (core()->done.load(std::memory_order_acquire)) {
@@ -256,7 +234,7 @@ void once_core::end_call(bool completed) noexcept {
     }
     if (!running) calls.store(0, std::memory_order_release);
   }
-  schedule_list(woken);
+  schedule_all(woken);
 }
 
 once::~once() {

@@ -33,6 +33,7 @@ goroutine_core* sleep_wait::expire(timer_entry* t, timer_entry*&) noexcept {
 
 void sleep_wait::enqueue() {
   timer_.expire = &sleep_wait::expire;
+  timer_.wakes = who;
   wheel_->arm(&timer_, when_);
   queued.store(true, std::memory_order_relaxed);
 }
@@ -43,7 +44,10 @@ void sleep_wait::remove() noexcept {
   queued.store(false, std::memory_order_release);
 }
 
-void yield_operation::adopt(promise_base& p) noexcept { g_ = p.who; }
+void yield_operation::adopt(promise_base& p) noexcept {
+  g_ = p.who;
+  if (simulation* s = this_worker->rt->sim) s->yielded = true;
+}
 
 ticker::ticker(std::int64_t period, std::source_location where) : period_(period) {
   if (period <= 0) throw_invalid("ticker: the period must be positive", where);

@@ -244,9 +244,11 @@ LEASH_TEST(UnwindingInAnExpression, LambdaCapturesAndNew) {
               (void)f;
             }),
             names{"a"});
-  EXPECT_EQ(co_await unwound([](names& log) -> task<> {
-              std::unique_ptr<three> p(new three{log_end(log, "a"), co_await never(log), log_end(log, "c")});
-              (void)p;
+  // The memory of a plain `new` around a wait is lost when the coroutine is destroyed there (the language gives it back
+  // only on an exception); what was made in it is destroyed.
+  alignas(three) std::byte place[sizeof(three)];
+  EXPECT_EQ(co_await unwound([&](names& log) -> task<> {
+              (void)new (place) three{log_end(log, "a"), co_await never(log), log_end(log, "c")};
             }),
             names{"a"});
 }

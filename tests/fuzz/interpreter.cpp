@@ -260,12 +260,11 @@ void world::check(int g, const frame& f, std::size_t pc) {
                       std::to_string(i) + ", in the model " + text(shadow.g[me.frame].slot[i]));
 }
 
-void world::about_to_run() {
+void world::about_to_run(std::uint64_t id) {
   if (!follow) return;
   if (deciding >= 0) return diverged(name_of_goroutine(deciding) + " waits where the model does not");
   if (chance(6)) look();
   if (!follow) return;
-  std::uint64_t const id = this_worker->current->id;
   for (auto& [known, g] : ids_) {
     if (known != id) continue;
     if (shadow.g[g].is == status::waiting && !model.fire(shadow, g))

@@ -81,7 +81,7 @@ class world {
   /// Starts the plan's first goroutines in s.
   void start(scope& s);
   /// Before a goroutine runs under simulation.
-  void about_to_run();
+  void about_to_run(std::uint64_t id);
   bool chance(unsigned one_in);
   void diverged(std::string);
 

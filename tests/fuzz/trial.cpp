@@ -39,22 +39,24 @@ class trial {
   }
 
   outcome run() {
-    testing::seeded_schedule schedule(seed_);
-    schedule.sim().budget = [this]() -> std::uint16_t {
-      w_.about_to_run();
-      return 60'000;  // a wait that can complete does so at once: switches come from the run's own yields
+    testing::simulated_run schedule(seed_);
+    schedule.sim()->budget = 60'000;  // a wait that can complete does so at once: switches come from the plan's yields
+    schedule.sim()->choose = [this, choose = schedule.sim()->choose](const std::vector<goroutine_core*>& ready) {
+      std::size_t const chosen = choose(ready);
+      w_.about_to_run(ready[chosen]->id);
+      return chosen;
     };
     w_.look = [this] { look(false); };
     try {
       options o;
       o.workers = 1;
-      program rt(o, &schedule.sim());
+      program rt(o, schedule.sim());
       if (w_.model.observed) {
-        run_program(rt, [this]() -> task<> { co_await observe(); });
+        run_program(std::source_location::current(), rt, [this]() -> task<> { co_await observe(); });
       } else {
         at_rest_ = this;
         rt.rt().hooks.quiet = [](runtime*) { return at_rest_->outside(); };
-        run_program(rt, [this]() -> task<> { co_await whole(); });
+        run_program(std::source_location::current(), rt, [this]() -> task<> { co_await whole(); });
       }
     } catch (const std::exception& e) {
       fail(failure::left_behind, e.what());
@@ -101,7 +103,7 @@ class trial {
       int others = 0;
       reported_ |= goroutines_of(r, others);
       check_strays();
-      auto const victims = kill_victims(r);
+      auto const victims = kill_victims(r, {});
       n_.reclaimed += victims.size();
       for (auto& v : victims) drop_ref(v.first, ref_watch);
       if (!victims.empty()) return true;

@@ -281,4 +281,28 @@ TEST(NoFalseAlarm, BesidePlantedLeaks) {
   EXPECT_EQ(num_goroutines(), 0u);
 }
 
+// Threads should own what they use. One that only borrows, and comes soon, is no deadlock all the same.
+TEST(NoFalseAlarm, WhileAThreadBorrowsAnEndForAMoment) {
+  for (unsigned workers : {1u, 2u, 4u}) {
+    options o;
+    o.workers = workers;
+    o.on_leak = [](const leak_report& r) { ADD_FAILURE() << text(r); };
+    int got = run(o, []() -> task<int> {
+      auto [tx, rx] = channel<int>(1);
+      event set;
+      std::thread other([&] {
+        std::this_thread::sleep_for(5ms);
+        EXPECT_EQ(tx.try_send(1), try_result::done);
+        std::this_thread::sleep_for(5ms);
+        set.set();
+      });
+      int const v = (co_await rx.recv()).value();
+      co_await set.wait();
+      other.join();
+      co_return v;
+    });
+    EXPECT_EQ(got, 1);
+  }
+}
+
 }  // namespace leash::test::alarm_tests

@@ -25,12 +25,6 @@ std::size_t resident_bytes() {
   statm >> mapped >> resident;
   return resident * static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
 }
-std::size_t mapped_bytes() {
-  std::ifstream statm("/proc/self/statm");
-  std::size_t mapped = 0;
-  statm >> mapped;
-  return mapped * static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
-}
 
 TEST(Worker, AnIdleProgramUsesNoProcessorTime) {
   for (unsigned workers : {1u, 2u, 4u}) {
@@ -191,20 +185,20 @@ task<> hand_over(int items) {
 TEST(Worker, FramesFreedOnAnotherWorkerAreUsedAgain) {
   run_at(2, []() -> task<> {
     for (int round = 0; round < 5; ++round) co_await hand_over(20'000);
-    std::size_t resident = resident_bytes(), mapped = mapped_bytes();
+    std::size_t resident = resident_bytes(), slabs = arena::mapped_bytes();
     for (int round = 0; round < 50; ++round) co_await hand_over(20'000);
     EXPECT_LT(resident_bytes(), resident + (16u << 20));
-    EXPECT_LT(mapped_bytes(), mapped + (64u << 20));
+    EXPECT_LT(arena::mapped_bytes(), slabs + (16u << 20));
   });
 }
 
 TEST(Worker, ManyRunsDoNotAddUp) {
   auto once = [] { run_at(2, [] { return hand_over(1'000); }); };
   for (int i = 0; i < 20; ++i) once();
-  std::size_t resident = resident_bytes(), mapped = mapped_bytes();
+  std::size_t resident = resident_bytes(), slabs = arena::mapped_bytes();
   for (int i = 0; i < 300; ++i) once();
   EXPECT_LT(resident_bytes(), resident + (16u << 20));
-  EXPECT_LT(mapped_bytes(), mapped + (128u << 20));
+  EXPECT_LT(arena::mapped_bytes(), slabs + (16u << 20));
 }
 
 }  // namespace leash::test::worker_tests

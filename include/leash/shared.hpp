@@ -1,0 +1,315 @@
+// shared<T>: shared ownership that the leak proof can see through.
+//
+// The value lies in the arena behind a block_core, which counts its handles. shared and weak are self-certifying
+// handles (handle.hpp), so the marker finds those that lie in frozen places. Once it has found all of them nobody else
+// can reach the value: what the value holds (ends, guards, other shared handles) then counts as found too.
+//
+// Invariants
+//  B1. The value lives while there are owners; the block while owners or watchers are left.
+//  B2. Whoever can make an owner again is counted: a weak handle is a capability of the block (rule 6 of the proof).
+//  B3. The value is made before owners is raised from 0 to 1, and destroyed after it has fallen to 0.
+//  B4. Owners and watchers are one word: of a value that passes from weak to shared handles and back no reader can see
+//  neither.
+// Thread safety: as std::shared_ptr: different handles to one value may be used by any threads at once.
+#pragma once
+#include <compare>
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <leash/handle.hpp>
+#include <leash/platform.hpp>
+#include <memory>
+#include <new>
+#include <type_traits>
+#include <typeinfo>
+#include <utility>
+
+namespace leash {
+
+/// In front of a tracked value. The rest of its slot is the value's.
+struct block_core : object {
+  std::atomic<std::uint64_t> handles{0};  // one for each owner (shared, box, function), 2^32 for each watcher (weak)
+  std::atomic<std::uint32_t> sides{1};    // all owners are one, each watcher is one: frees the block
+  std::uint32_t bytes;                    // of the whole block
+  const std::type_info* value_type;
+  void (*destroy)(block_core*) noexcept = nullptr;
+
+  block_core(std::uint32_t n, const std::type_info& t) noexcept
+      : object(object_type::block), bytes(n), value_type(&t) {}
+
+  static constexpr std::uint64_t watcher = std::uint64_t{1} << 32;
+  static constexpr std::uint32_t owners_in(std::uint64_t word) noexcept { return static_cast<std::uint32_t>(word); }
+  static constexpr std::uint32_t watchers_in(std::uint64_t word) noexcept {
+    return static_cast<std::uint32_t>(word >> 32);
+  }
+  std::uint32_t owners() const noexcept { return owners_in(handles.load(std::memory_order_relaxed)); }
+
+  void add_owner() noexcept { handles.fetch_add(1, std::memory_order_relaxed); }
+  void drop_owner() noexcept {
+    // Release: what this owner did. Acquire, in the last one: what all did, for the destructor.
+    if (owners_in(handles.fetch_sub(1, std::memory_order_acq_rel)) == 1) {
+      destroy(this);
+      drop_side();
+    }
+  }
+  void add_watcher() noexcept {
+    sides.fetch_add(1, std::memory_order_relaxed);
+    handles.fetch_add(watcher, std::memory_order_relaxed);
+  }
+  void drop_watcher() noexcept {
+    handles.fetch_sub(watcher, std::memory_order_release);
+    drop_side();
+  }
+  /// One more owner, unless none is left.
+  bool revive() noexcept {
+    std::uint64_t n = handles.load(std::memory_order_relaxed);
+    while (owners_in(n) != 0)
+      if (handles.compare_exchange_weak(n, n + 1, std::memory_order_acquire, std::memory_order_relaxed)) return true;
+    return false;
+  }
+  void drop_side() noexcept;
+};
+
+/// The block around `inside`; null: it lies in none. O(1).
+block_core* block_around(const void* inside) noexcept;
+
+/// A block with a value made from `args`, with one owner.
+template <class T, class... A>
+std::pair<block_core*, T*> make_block(A&&... args) {
+  constexpr std::size_t align = alignof(T) > 16 ? alignof(T) : 16;
+  constexpr std::size_t bytes = sizeof(block_core) + sizeof(T) + align;
+  static_assert(bytes <= UINT32_MAX, "a tracked value must be smaller than 4 GiB");
+  auto place = [](block_core* b) noexcept {
+    auto const at = reinterpret_cast<std::uintptr_t>(b) + sizeof(block_core);
+    return reinterpret_cast<T*>((at + align - 1) / align * align);
+  };
+  void* memory = arena::allocate(arena::kind::object, bytes);
+  auto* b = ::new (memory) block_core(static_cast<std::uint32_t>(bytes), typeid(T));
+  b->destroy = [](block_core* core) noexcept {
+    auto const at = reinterpret_cast<std::uintptr_t>(core) + sizeof(block_core);
+    std::destroy_at(std::launder(reinterpret_cast<T*>((at + align - 1) / align * align)));
+  };
+  try {
+    T* value = ::new (static_cast<void*>(place(b))) T(std::forward<A>(args)...);
+    b->handles.store(1, std::memory_order_release);
+    return {b, value};
+  } catch (...) {
+    b->drop_side();
+    throw;
+  }
+}
+
+template <class T>
+class weak;
+
+/// Shared ownership of a T, as std::shared_ptr. What the value holds stays visible to the leak proof: an end in a
+/// shared<state> that only leaked goroutines can reach is as good as gone, and the report says so.
+///
+/// Blocks that own each other in a circle stay alive, as with std::shared_ptr, and count as reachable from outside.
+/// Thread safety: one object belongs to one thread at a time. Complexity: copies are one atomic increment.
+template <class T>
+class shared : handle {
+ public:
+  using element_type = T;
+  shared() noexcept {}
+  shared(std::nullptr_t) noexcept {}
+  shared(const shared& o) noexcept { copy(o, o.value_); }
+  shared(shared&& o) noexcept { take(o, o.value_); }
+  template <class U>
+    requires std::convertible_to<U*, T*>
+  shared(const shared<U>& o) noexcept {
+    copy(o, o.value_);
+  }
+  template <class U>
+    requires std::convertible_to<U*, T*>
+  shared(shared<U>&& o) noexcept {
+    take(o, o.value_);
+  }
+  /// Errors: std::bad_weak_ptr if the value is gone.
+  template <class U>
+    requires std::convertible_to<U*, T*>
+  explicit shared(const weak<U>& o) {
+    shared<U> locked = o.lock();
+    if (locked.use_count() == 0) throw std::bad_weak_ptr();
+    take(locked, locked.value_);
+  }
+  /// Aliasing: owns what `o` owns and points at `part`, which belongs to it.
+  template <class U>
+  shared(const shared<U>& o, T* part) noexcept {
+    copy(o, part);
+  }
+  template <class U>
+  shared(shared<U>&& o, T* part) noexcept {
+    take(o, part);
+  }
+  shared& operator=(const shared& o) noexcept {
+    shared(o).swap(*this);
+    return *this;
+  }
+  shared& operator=(shared&& o) noexcept {
+    shared(std::move(o)).swap(*this);
+    return *this;
+  }
+  ~shared() { reset(); }
+
+  T* get() const noexcept { return value_; }
+  T* operator->() const noexcept { return value_; }
+  T& operator*() const noexcept { return *value_; }
+  explicit operator bool() const noexcept { return value_ != nullptr; }
+  /// Gives this handle up; the last one destroys the value. Idempotent.
+  void reset() noexcept {
+    value_ = nullptr;
+    if (object* b = release(capability::owner)) static_cast<block_core*>(b)->drop_owner();
+  }
+  void swap(shared& o) noexcept {
+    shared mine(std::move(o));
+    o.take(*this, value_);
+    take(mine, mine.value_);
+  }
+  std::size_t use_count() const noexcept { return core() != nullptr ? core()->owners() : 0; }
+  template <class U>
+  bool operator==(const shared<U>& o) const noexcept {
+    return value_ == o.get();
+  }
+  template <class U>
+  auto operator<=>(const shared<U>& o) const noexcept {
+    return std::compare_three_way{}(value_, o.get());
+  }
+  bool operator==(std::nullptr_t) const noexcept { return value_ == nullptr; }
+
+  /// For the library: adopts one owner.
+  shared(block_core* b, T* v) noexcept : handle(b, capability::owner), value_(v) {}
+
+ private:
+  template <class U>
+  friend class shared;
+  template <class U>
+  friend class weak;
+  block_core* core() const noexcept { return static_cast<block_core*>(handle::get()); }
+  template <class U>
+  void copy(const shared<U>& o, T* v) noexcept {
+    if (block_core* b = o.core()) {
+      b->add_owner();
+      certify(b, capability::owner);
+    }
+    value_ = v;
+  }
+  template <class U>
+  void take(shared<U>& o, T* v) noexcept {
+    o.value_ = nullptr;
+    if (object* b = o.release(capability::owner)) certify(b, capability::owner);
+    value_ = v;
+  }
+  T* value_ = nullptr;
+};
+
+/// Refers to what a shared<T> owns without keeping it alive, as std::weak_ptr.
+template <class T>
+class weak : handle {
+ public:
+  weak() noexcept {}
+  weak(const weak& o) noexcept { watch(o.core(), o.value_); }
+  weak(weak&& o) noexcept { take(o, o.value_); }
+  template <class U>
+    requires std::convertible_to<U*, T*>
+  weak(const weak<U>& o) noexcept {
+    watch(o.core(), o.value_);
+  }
+  template <class U>
+    requires std::convertible_to<U*, T*>
+  weak(weak<U>&& o) noexcept {
+    take(o, o.value_);
+  }
+  template <class U>
+    requires std::convertible_to<U*, T*>
+  weak(const shared<U>& o) noexcept {
+    watch(o.core(), o.value_);
+  }
+  weak& operator=(const weak& o) noexcept {
+    weak(o).swap(*this);
+    return *this;
+  }
+  weak& operator=(weak&& o) noexcept {
+    weak(std::move(o)).swap(*this);
+    return *this;
+  }
+  ~weak() { reset(); }
+
+  /// An owner, or an empty handle if the value is gone.
+  shared<T> lock() const noexcept {
+    block_core* b = core();
+    return b != nullptr && b->revive() ? shared<T>(b, value_) : shared<T>();
+  }
+  std::size_t use_count() const noexcept { return core() != nullptr ? core()->owners() : 0; }
+  bool expired() const noexcept { return use_count() == 0; }
+  void reset() noexcept {
+    value_ = nullptr;
+    if (object* b = release(capability::watcher)) static_cast<block_core*>(b)->drop_watcher();
+  }
+  void swap(weak& o) noexcept {
+    weak mine(std::move(o));
+    o.take(*this, value_);
+    take(mine, mine.value_);
+  }
+
+ private:
+  template <class U>
+  friend class weak;
+  block_core* core() const noexcept { return static_cast<block_core*>(handle::get()); }
+  void watch(block_core* b, T* v) noexcept {
+    if (b == nullptr) return;
+    b->add_watcher();
+    certify(b, capability::watcher);
+    value_ = v;
+  }
+  template <class U>
+  void take(weak<U>& o, T* v) noexcept {
+    o.value_ = nullptr;
+    if (object* b = o.release(capability::watcher)) certify(b, capability::watcher);
+    value_ = v;
+  }
+  T* value_ = nullptr;
+};
+
+/// Makes a value that is owned together. Errors: what T's constructor throws; std::bad_alloc.
+template <class T, class... A>
+shared<T> share(A&&... args) {
+  auto [b, value] = make_block<T>(std::forward<A>(args)...);
+  return shared<T>(b, value);
+}
+
+/// Base of a type whose members make handles to the object they belong to. Needs no handle of its own inside the
+/// object: the block is found by the object's address.
+template <class T>
+class enable_shared_from_this {
+ public:
+  /// Errors: std::bad_weak_ptr if the object is not owned by a shared<T> (yet, or any more).
+  shared<T> shared_from_this() { return from<T>(static_cast<T*>(this)); }
+  shared<const T> shared_from_this() const { return from<const T>(static_cast<const T*>(this)); }
+  weak<T> weak_from_this() noexcept {
+    block_core* b = block_around(this);
+    return b != nullptr && b->revive() ? weak<T>(shared<T>(b, static_cast<T*>(this))) : weak<T>();
+  }
+
+ protected:
+  enable_shared_from_this() noexcept {}
+  enable_shared_from_this(const enable_shared_from_this&) noexcept {}
+  enable_shared_from_this& operator=(const enable_shared_from_this&) noexcept { return *this; }
+  ~enable_shared_from_this() = default;
+
+ private:
+  template <class U>
+  static shared<U> from(U* self) {
+    block_core* b = block_around(self);
+    if (b == nullptr || !b->revive()) throw std::bad_weak_ptr();
+    return shared<U>(b, self);
+  }
+};
+
+}  // namespace leash
+
+template <class T>
+struct std::hash<leash::shared<T>> {
+  std::size_t operator()(const leash::shared<T>& s) const noexcept { return std::hash<T*>{}(s.get()); }
+};

@@ -1,0 +1,19 @@
+#include <leash/shared.hpp>
+
+namespace leash {
+
+void block_core::drop_side() noexcept {
+  if (sides.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
+  std::size_t const n = bytes;
+  this->~block_core();
+  arena::deallocate(arena::kind::object, this, n);
+}
+
+block_core* block_around(const void* inside) noexcept {
+  arena::slot const at = arena::slot_at(inside);
+  if (at.start == nullptr || at.what != arena::kind::object) return nullptr;
+  auto* o = reinterpret_cast<object*>(at.start);
+  return o->type.load(std::memory_order_relaxed) == object_type::block ? static_cast<block_core*>(o) : nullptr;
+}
+
+}  // namespace leash

@@ -1,0 +1,213 @@
+#include "capability.hpp"
+
+#include <cstring>
+#include <leash/condition.hpp>
+#include <leash/mutex.hpp>
+#include <leash/once.hpp>
+#include <leash/semaphore.hpp>
+#include <leash/shared_mutex.hpp>
+#include <leash/tracked.hpp>
+#include <leash/wait_group.hpp>
+
+#include "../observe/frozen.hpp"
+
+namespace leash {
+
+template <class T>
+static const T& as(const object* o) noexcept {
+  return *static_cast<const T*>(o);
+}
+
+std::uint8_t class_of_capability(object_type t, capability c) noexcept {
+  switch (t) {
+    case object_type::channel:
+      return c == capability::sender ? 0 : c == capability::receiver ? 1 : no_class;
+    case object_type::mutex:
+      return c == capability::guard ? 0 : no_class;
+    case object_type::shared_mutex:
+      return c == capability::guard || c == capability::shared_guard ? 0 : no_class;
+    case object_type::semaphore:
+      return c == capability::permit ? 0 : no_class;
+    case object_type::wait_group:
+      return c == capability::token ? 0 : no_class;
+    case object_type::once:
+      return c == capability::call ? 0 : no_class;
+    case object_type::cancel_source:
+      return c == capability::canceller ? 0 : no_class;
+    case object_type::scope:
+      return c == capability::remote ? 1 : no_class;
+    case object_type::block:
+      return c == capability::owner ? 0 : c == capability::watcher ? 1 : no_class;
+    case object_type::pool:
+      return c == capability::owner ? 0 : no_class;
+    default:
+      return no_class;
+  }
+}
+
+LEASH_READS_FROZEN std::uint32_t total_of(const object* o, std::uint8_t which) noexcept {
+  switch (frozen::read(o->type)) {
+    case object_type::channel:
+      return which == 0 ? frozen::read(as<chan_core>(o).senders) : frozen::read(as<chan_core>(o).receivers);
+    case object_type::mutex:
+      return (frozen::read(as<mutex_core>(o).state) & mutex_core::locked) != 0 ? 1 : 0;
+    case object_type::shared_mutex:
+      return frozen::read(as<shared_mutex_core>(o).readers) + (frozen::read(as<shared_mutex_core>(o).writer) ? 1 : 0);
+    case object_type::semaphore:
+      return frozen::read(as<semaphore_core>(o).holders);
+    case object_type::wait_group:
+      return frozen::read(as<wait_group_core>(o).tokens);
+    case object_type::once:
+      return frozen::read(as<once_core>(o).calls);
+    case object_type::cancel_source:
+      return frozen::read(as<canceller_core>(o).handles);
+    case object_type::scope:
+      return which == 1 ? frozen::read(as<scope_core>(o).remotes) : 0;
+    case object_type::block:
+      return totals_of(o).of[which];
+    case object_type::pool:
+      return which == 0 ? frozen::read(as<pool_core>(o).owners) : 0;
+    case object_type::event:
+    case object_type::condition:
+      return 0;
+    default:
+      return UINT32_MAX;  // no such thing any more: live
+  }
+}
+
+LEASH_READS_FROZEN capabilities_of totals_of(const object* o) noexcept {
+  if (frozen::read(o->type) != object_type::block) return {{total_of(o, 0), total_of(o, 1)}};
+  // An owner makes watchers and a watcher owners, so they are read as one.
+  std::uint64_t const both = frozen::read(as<block_core>(o).handles);
+  return {{block_core::owners_in(both), block_core::watchers_in(both)}};
+}
+
+LEASH_READS_FROZEN std::uint32_t members_of(const scope_core* s) noexcept {
+  std::uint32_t n = 0;
+  scope_shard const* all = frozen::read(s->more);
+  // Ends before starts, over all shards: a member that starts another one and ends is seen, or its child is.
+  n -= frozen::read(s->first.ended);
+  if (arena::contains(all))
+    for (std::size_t i = 0; i < scope_core::shards; ++i) n -= frozen::read(all[i].ended);
+  std::atomic_thread_fence(std::memory_order_acquire);
+  all = frozen::read(s->more);
+  n += frozen::read(s->first.started);
+  if (arena::contains(all))
+    for (std::size_t i = 0; i < scope_core::shards; ++i) n += frozen::read(all[i].started);
+  return n;
+}
+
+LEASH_READS_FROZEN bool left_since(const scope_core* s, std::uint32_t pass) noexcept {
+  std::atomic_thread_fence(std::memory_order_acquire);
+  bool left = frozen::read(s->first.left_in) == pass;
+  scope_shard const* all = frozen::read(s->more);
+  if (arena::contains(all))
+    for (std::size_t i = 0; i < scope_core::shards; ++i) left |= frozen::read(all[i].left_in) == pass;
+  return left;
+}
+
+LEASH_READS_FROZEN bool satisfied(const object* o, std::uint8_t which) noexcept {
+  switch (frozen::read(o->type)) {
+    case object_type::channel: {
+      auto& c = as<chan_core>(o);
+      if (frozen::read(c.closed) || frozen::read(c.in_transit) != 0) return true;
+      std::size_t const buffered = frozen::read(c.buffered);
+      if (which == 0) return frozen::read(c.senders) == 0 || buffered != 0;
+      return frozen::read(c.receivers) == 0 || buffered < frozen::read(c.capacity);
+    }
+    case object_type::mutex:
+      return (frozen::read(as<mutex_core>(o).state) & mutex_core::locked) == 0;
+    case object_type::shared_mutex:
+      return !frozen::read(as<shared_mutex_core>(o).writer) && frozen::read(as<shared_mutex_core>(o).readers) == 0;
+    case object_type::semaphore:
+      return frozen::read(as<semaphore_core>(o).available) == as<semaphore_core>(o).total;
+    case object_type::wait_group:
+      return frozen::read(as<wait_group_core>(o).tokens) == 0;
+    case object_type::once:
+      return frozen::read(as<once_core>(o).done) || frozen::read(as<once_core>(o).calls) == 0;
+    case object_type::cancel_source:
+      return false;
+    case object_type::scope:
+    case object_type::condition:
+      return false;
+    case object_type::block:
+    case object_type::pool:
+      return which == 0 && total_of(o, 0) == 0;  // it is being made or destroyed: somebody reaches it without a handle
+    case object_type::event:
+      return frozen::read(as<event_core>(o).set);
+    default:
+      return true;
+  }
+}
+
+LEASH_READS_FROZEN std::uint32_t queued_at(const object* o) noexcept {
+  return frozen::read(o->type) == object_type::semaphore ? as<semaphore_core>(o).queue.size()
+                                                         : as<shared_mutex_core>(o).queue.size();
+}
+
+LEASH_READS_FROZEN std::source_location site_of(const object* o, object_type type) noexcept {
+  // Twice: of an object that is freed and made again in between the first may be a link of the free list.
+  std::source_location const first = frozen::read(o->made_at);
+  std::atomic_thread_fence(std::memory_order_acquire);
+  bool const same_type = frozen::read(o->type) == type;
+  std::atomic_thread_fence(std::memory_order_acquire);
+  std::source_location const second = frozen::read(o->made_at);
+  return same_type && std::memcmp(&first, &second, sizeof first) == 0 ? second : std::source_location();
+}
+
+const char* type_name(object_type t) noexcept {
+  switch (t) {
+    case object_type::channel:
+      return "channel";
+    case object_type::mutex:
+      return "mutex";
+    case object_type::shared_mutex:
+      return "shared_mutex";
+    case object_type::semaphore:
+      return "semaphore";
+    case object_type::wait_group:
+      return "wait_group";
+    case object_type::once:
+      return "once";
+    case object_type::cancel_source:
+      return "cancel source";
+    case object_type::scope:
+      return "scope";
+    case object_type::event:
+      return "event";
+    case object_type::condition:
+      return "condition";
+    case object_type::block:
+      return "shared object";
+    case object_type::pool:
+      return "tracked container";
+    default:
+      return "object";
+  }
+}
+
+const char* capability_name(object_type t, std::uint32_t which) noexcept {
+  switch (t) {
+    case object_type::channel:
+      return which == 0 ? "sender" : "receiver";
+    case object_type::mutex:
+    case object_type::shared_mutex:
+      return "guard";
+    case object_type::semaphore:
+      return "permit";
+    case object_type::wait_group:
+      return "token";
+    case object_type::once:
+      return "running call";
+    case object_type::cancel_source:
+      return "cancel source";
+    case object_type::block:
+      return which == 0 ? "handle" : "weak handle";
+    case object_type::pool:
+      return "handle";
+    default:
+      return "member";
+  }
+}
+
+}  // namespace leash

@@ -1,0 +1,270 @@
+// In words: why nobody can complete a wait, or who still can.
+#include <cxxabi.h>
+
+#include <bit>
+#include <cstdlib>
+#include <memory>
+#include <sstream>
+#include <typeinfo>
+
+#include "../observe/frozen.hpp"
+#include "../observe/looking.hpp"
+#include "capability.hpp"
+#include "pass.hpp"
+
+namespace leash {
+
+namespace {
+
+std::string site(std::source_location l) { return std::string(l.file_name()) + ":" + std::to_string(l.line()); }
+
+std::string type_text(const std::type_info& t) {
+  int status = 0;
+  std::unique_ptr<char, void (*)(void*)> text(abi::__cxa_demangle(t.name(), nullptr, nullptr, &status), std::free);
+  return status == 0 ? text.get() : t.name();
+}
+
+/// "channel made at FILE:LINE", "shared object (T)".
+std::string name_object(const graph& g, std::uint32_t k) {
+  graph_object const& o = g.objects[k];
+  std::string s = type_name(o.type);
+  if (has_contents(o.type)) {
+    // Its own record was read when all handles to it had been found: only of a dead one is that sure to be right.
+    if (o.owner != none && !(g.nodes[o.owner].flags & graph_node::lent))
+      s += " (" + type_text(*reinterpret_cast<const std::type_info*>(g.nodes[o.owner].word)) + ")";
+  } else if (std::source_location const at = site_of(g.object_at(k), o.type); at.line() != 0) {
+    s += " made at " + site(at);
+  }
+  return s;
+}
+
+class teller {
+ public:
+  teller(const graph& g, std::uint32_t node, const known_goroutines& infos) : g_(g), node_(node), infos_(infos) {}
+
+  std::string leaked() {
+    bool first = true;
+    if (g_.waits_of(node_) == 0)
+      out_ << "waits for nothing that could happen: no case can fire, and nobody can cancel it";
+    bool const placed = has_placed();
+    g_.for_each_wait(node_, [&](const graph_wait& w) {
+      if (placed && is_location(w)) return;  // told with the event or condition itself
+      if (!first) out_ << "; and ";
+      first = false;
+      tell(w);
+    });
+    return out_.str();
+  }
+
+ private:
+  bool is_location(const graph_wait& w) const {
+    return w.which == graph_wait::frames || (w.which < 2 && has_contents(g_.objects[w.object].type));
+  }
+  bool has_placed() const {
+    bool any = false;
+    g_.for_each_wait(node_, [&](const graph_wait& w) { any |= w.which < 2 && is_placed(g_.objects[w.object].type); });
+    return any;
+  }
+  static bool is_placed(object_type t) { return t == object_type::event || t == object_type::condition; }
+
+  void tell(const graph_wait& w) {
+    if (w.which == graph_wait::joins) {
+      out_ << "waits for the end of " << name(w.object);
+      out_ << (w.object == node_ ? ": only its own end could wake it" : ", which is leaked itself");
+      return;
+    }
+    graph_object const& o = g_.objects[w.object];
+    if (o.type == object_type::scope) {
+      out_ << (w.which == 0 ? "waits for the members of its scope, of which none can end"
+                            : "only its own scopes could cancel it");
+      return;
+    }
+    out_ << "waits for the " << name_object(g_, w.object);
+    if (is_placed(o.type)) {
+      tell_place(o);
+      return;
+    }
+    std::uint32_t const holders = o.found[w.which];
+    const char* const what = capability_name(o.type, w.which);
+    if (holders == 0) {
+      out_ << ", of which no " << what << " is left";
+      return;
+    }
+    out_ << ", whose " << (holders == 1 ? "only " : std::to_string(holders) + " ") << what
+         << (holders == 1 ? " is held by " : "s are held by ");
+    tell_holders(w.object, w.which);
+  }
+
+  /// Where the event or condition lies, and so who could reach it.
+  void tell_place(const graph_object&) {
+    bool told = false;
+    g_.for_each_wait(node_, [&](const graph_wait& w) {
+      if (!is_location(w) || told) return;
+      told = true;
+      if (w.which == graph_wait::frames) {
+        out_ << ", which lies in a frame of " << name(w.object)
+             << ": neither that goroutine nor any that it started can still reach it";
+        return;
+      }
+      out_ << ", which lies in a " << name_object(g_, w.object);
+      if (g_.objects[w.object].found[0] == 0) {
+        out_ << " that nobody has a handle to";
+      } else {
+        out_ << " that can be reached only by ";
+        tell_holders(w.object, 0);
+      }
+    });
+  }
+
+  void tell_holders(std::uint32_t k, std::uint32_t which) {
+    int listed = 0;
+    for (std::uint32_t e = g_.objects[k].holders; e != 0; e = g_.edges[e - 1].next) {
+      if (g_.edges[e - 1].which != which) continue;
+      if (listed == 8) {
+        out_ << " and others";
+        return;
+      }
+      if (listed++ > 0) out_ << ", ";
+      tell_holder(g_.edges[e - 1].node, 0);
+    }
+  }
+
+  void tell_holder(std::uint32_t holder, int depth) {
+    graph_node const& n = g_.nodes[holder];
+    if (n.kind == node_kind::goroutine) {
+      out_ << name(holder);
+      auto it = infos_.find(holder);
+      if (holder != node_ && it != infos_.end()) out_ << ", which waits in " << it->second->wait;
+      return;
+    }
+    std::uint32_t const k = object_of(n.at);
+    if (n.kind == node_kind::buffer) {
+      out_ << "a value in the buffer of the " << name_object(g_, k) << ", which nobody can receive";
+      return;
+    }
+    out_ << "a " << name_object(g_, k);
+    if (depth == 4) return;
+    // Through the memory to the first that has a handle to it.
+    for (std::uint32_t e = g_.objects[k].holders; e != 0; e = g_.edges[e - 1].next) {
+      if (g_.edges[e - 1].node == holder) continue;
+      out_ << " of ";
+      tell_holder(g_.edges[e - 1].node, depth + 1);
+      return;
+    }
+  }
+
+  std::uint32_t object_of(std::uint32_t at) const {
+    for (std::uint32_t k = 0; k < g_.objects.size(); ++k)
+      if (g_.objects[k].at == at) return k;
+    return 0;
+  }
+
+  std::string name(std::uint32_t i) const {
+    if (i == node_) return "itself";
+    auto it = infos_.find(i);
+    return it != infos_.end() ? call_name(*it->second) : std::string("a goroutine");
+  }
+
+  const graph& g_;
+  std::uint32_t node_;
+  const known_goroutines& infos_;
+  std::ostringstream out_;
+};
+
+std::string goroutine_at(const graph& g, std::uint32_t node) {
+  goroutine_info info;
+  return look_at(g.goroutine_at(node), nullptr, info)
+             ? call_name(info) +
+                   (info.state == "waiting" ? ", which waits in " + info.wait : ", which is " + info.state)
+             : std::string("a goroutine");
+}
+
+/// It waits for the end of goroutines, its own most likely.
+bool joins_others(const graph& g, std::uint32_t node) {
+  bool joins = false;
+  g.for_each_wait(node, [&](const graph_wait& w) {
+    joins |= w.which == graph_wait::joins || (w.which == 0 && g.objects[w.object].type == object_type::scope);
+  });
+  return joins;
+}
+
+}  // namespace
+
+std::string why_leaked(const graph& g, std::uint32_t node, const known_goroutines& infos) {
+  return teller(g, node, infos).leaked();
+}
+
+live_reason why_live(const graph& g, std::uint32_t node) {
+  live_reason r;
+  auto better = [&](double doubt, std::string why) {
+    if (r.why.empty() || doubt < r.doubt) r = {std::move(why), doubt};
+  };
+  if (g.waits_of(node) == 0) better(0, "it ends by itself, or its time is limited");
+  g.for_each_wait(node, [&](const graph_wait& w) {
+    if (w.which == graph_wait::joins || w.which == graph_wait::frames) {
+      if (w.object == graph_wait::no_target)
+        better(0.2, "live only because the goroutine that it waits for runs");
+      else if (w.which == graph_wait::joins)
+        better(0.4, "live only because it waits for " + goroutine_at(g, w.object));
+      else if (g.nodes[w.object].flags & graph_node::used)
+        better(0.5, "live only because what it waits for lies in a frame of " + goroutine_at(g, w.object) +
+                        ", which it, or a goroutine that it started, may still use");
+      return;
+    }
+    graph_object const& o = g.objects[w.object];
+    if (o.type == object_type::scope) {
+      better(w.which == 0 ? 0.3 : 0.6, w.which == 0 ? "live only because a goroutine of the scope that it joins is live"
+                                                    : "live only because whoever owns its scope may cancel it");
+      return;
+    }
+    auto const by_class = [&](std::uint32_t which, const char* use) {
+      std::uint8_t const bit = static_cast<std::uint8_t>(1 << (which));
+      auto const satisfied_bit = static_cast<std::uint8_t>(graph_object::satisfied_0 << (which));
+      if (!(o.live & (bit | satisfied_bit))) return false;
+      std::string const what = name_object(g, w.object);
+      const char* const noun = capability_name(o.type, which);
+      std::uint32_t const total = total_of(g.object_at(w.object), static_cast<std::uint8_t>(which));
+      std::uint32_t const found = o.found[which];
+      if (total != UINT32_MAX && total > found) {
+        std::uint32_t const outside = total - found;
+        better(
+            1,
+            "live only because " + std::to_string(outside) + " " + noun + (outside == 1 ? "" : "s") + " of the " +
+                what + use + (outside == 1 ? " lies" : " lie") +
+                " outside tracked memory (on the heap, in a static or foreign object, or with a goroutine that runs): "
+                "keep it in a frame, or in leash::shared, tracked_vector or tracked_box");
+        return true;
+      }
+      if (o.live & satisfied_bit) {
+        better(0, "the " + what + " lets it go on; it is being woken");
+        return true;
+      }
+      for (std::uint32_t e = o.holders; e != 0; e = g.edges[e - 1].next) {
+        graph_edge const& held = g.edges[e - 1];
+        graph_node const& h = g.nodes[held.node];
+        if (held.which != which || !(h.flags & graph_node::used)) continue;
+        if (h.kind != node_kind::goroutine) {
+          better(0.5, std::string("live only because a ") + noun + " of the " + what +
+                          " lies in memory that live goroutines can reach");
+        } else if (joins_others(g, held.node) || !(h.flags & graph_node::live)) {
+          better(0.8, "live only because " + goroutine_at(g, held.node) + ", still holds a " + noun + " of the " +
+                          what + use +
+                          ", which goroutines that it started may borrow: move it in, or drop it before waiting");
+        } else {
+          better(0.5,
+                 "live only because " + goroutine_at(g, held.node) + ", holds a " + noun + " of the " + what + use);
+        }
+        return true;
+      }
+      return false;
+    };
+    if (by_class(w.which, "")) return;
+    if (o.type == object_type::channel && w.which == 1 && by_class(0, " (which could close it)")) return;
+    if (in_line(o.type))
+      better(0.3, "live only because another one that stands in line for the " + name_object(g, w.object) + " is live");
+  });
+  if (r.why.empty()) better(0.1, "it was on the move when it was looked at");
+  return r;
+}
+
+}  // namespace leash

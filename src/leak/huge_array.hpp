@@ -1,0 +1,99 @@
+// A growing array for the millions of small records of a pass: large ones lie in huge pages, since touching memory in
+// steps of 4 KiB for the first time would cost more than all the rest of the pass.
+#pragma once
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdlib>
+#include <cstring>
+#include <new>
+#include <type_traits>
+#include <utility>
+
+namespace leash {
+
+template <class T>
+class huge_array {
+  static_assert(std::is_trivially_copyable_v<T> && std::is_trivially_destructible_v<T>);
+  static constexpr std::size_t page = std::size_t{2} << 20;
+
+ public:
+  huge_array() noexcept = default;
+  huge_array(huge_array&& o) noexcept
+      : data_(std::exchange(o.data_, nullptr)),
+        size_(std::exchange(o.size_, 0)),
+        capacity_(std::exchange(o.capacity_, 0)),
+        mapped_(std::exchange(o.mapped_, 0)) {}
+  huge_array& operator=(huge_array&& o) noexcept {
+    std::swap(data_, o.data_);
+    std::swap(size_, o.size_);
+    std::swap(capacity_, o.capacity_);
+    std::swap(mapped_, o.mapped_);
+    return *this;
+  }
+  ~huge_array() { give_back(); }
+
+  std::size_t size() const noexcept { return size_; }
+  bool empty() const noexcept { return size_ == 0; }
+  T* begin() noexcept { return data_; }
+  T* end() noexcept { return data_ + size_; }
+  const T* begin() const noexcept { return data_; }
+  const T* end() const noexcept { return data_ + size_; }
+  T& operator[](std::size_t i) noexcept { return data_[i]; }
+  const T& operator[](std::size_t i) const noexcept { return data_[i]; }
+  T& back() noexcept { return data_[size_ - 1]; }
+  void pop_back() noexcept { --size_; }
+  void clear() noexcept { size_ = 0; }
+  void push_back(const T& v) {
+    if (size_ == capacity_) [[unlikely]] {
+      T const copy = v;  // it may lie in here
+      reserve(std::max<std::size_t>(64, capacity_ * 2));
+      data_[size_++] = copy;
+      return;
+    }
+    data_[size_++] = v;
+  }
+  /// n elements, each a copy of v.
+  void assign(std::size_t n, const T& v) {
+    size_ = 0;
+    reserve(n);
+    std::fill_n(data_, n, v);
+    size_ = n;
+  }
+  void reserve(std::size_t n) {
+    if (n <= capacity_) return;
+    std::size_t const bytes = n * sizeof(T);
+    std::size_t const mapped = bytes < page ? 0 : rounded(bytes);
+    T* const bigger = static_cast<T*>(mapped != 0 ? map(mapped) : std::malloc(bytes));
+    if (bigger == nullptr) throw std::bad_alloc();
+    if (size_ != 0) std::memcpy(static_cast<void*>(bigger), data_, size_ * sizeof(T));
+    give_back();
+    data_ = bigger;
+    capacity_ = mapped != 0 ? mapped / sizeof(T) : n;
+    mapped_ = mapped;
+  }
+
+ private:
+  static constexpr std::size_t rounded(std::size_t bytes) noexcept { return (bytes + page - 1) / page * page; }
+  static void* map(std::size_t bytes) {
+    void* at = mmap(nullptr, bytes + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (at == MAP_FAILED) throw std::bad_alloc();
+    auto* const from = static_cast<std::byte*>(at);
+    std::size_t const head = (page - reinterpret_cast<std::size_t>(from) % page) % page;
+    if (head != 0) munmap(from, head);
+    if (page != head) munmap(from + head + bytes, page - head);
+    madvise(from + head, bytes, MADV_HUGEPAGE);
+    return from + head;
+  }
+  void give_back() noexcept {
+    if (data_ == nullptr) return;
+    mapped_ != 0 ? void(munmap(static_cast<void*>(data_), mapped_)) : std::free(data_);
+  }
+
+  T* data_ = nullptr;
+  std::size_t size_ = 0, capacity_ = 0;
+  std::size_t mapped_ = 0;  // bytes; 0: from malloc
+};
+
+}  // namespace leash

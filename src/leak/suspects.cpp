@@ -1,0 +1,249 @@
+#include <algorithm>
+#include <cstdio>
+#include <leash/suspects.hpp>
+#include <map>
+#include <unordered_map>
+
+#include "../observe/frozen.hpp"
+#include "../observe/looking.hpp"
+#include "../runtime/scheduler.hpp"
+#include "pass.hpp"
+
+namespace leash {
+
+namespace {
+
+constexpr std::size_t most_suspects = 1000;
+constexpr std::size_t growing_from = 8;    // goroutines of one spawn site
+constexpr std::size_t shown_of_site = 16;  // of a growing one
+
+enum class sign : std::uint8_t { blocked, busy, cancelled, calls, unknown, last_member, grows };
+
+/// What was seen of one goroutine, before any text is made.
+struct clue {
+  goroutine_core* g;
+  std::uint64_t id;
+  sign what;
+  std::uint32_t age;  // milliseconds
+  std::uint32_t node = none;
+  double score = 0;
+  std::string why;
+};
+
+std::string duration(std::uint32_t ms) {
+  char text[40];
+  if (ms < 10'000) {
+    std::snprintf(text, sizeof text, "%.1f s", ms / 1000.0);
+  } else if (ms < 600'000) {
+    std::snprintf(text, sizeof text, "%u s", ms / 1000);
+  } else {
+    std::snprintf(text, sizeof text, "%u minutes", ms / 60'000);
+  }
+  return text;
+}
+std::string site(std::source_location l) { return std::string(l.file_name()) + ":" + std::to_string(l.line()); }
+
+/// 0 just now ... 1 for very long; a half at ten times the limit.
+double weight(std::uint32_t age, std::uint32_t limit) noexcept {
+  double const x = age / (1.0 + limit);
+  return x / (x + 10);
+}
+
+class inspector {
+ public:
+  explicit inspector(const runtime* only) : only_(only), pass_(only) {
+    if (only != nullptr) {
+      now_ = static_cast<std::uint32_t>(runtime_now(only) / 1'000'000);
+      limits_[only->index] = only->stuck_after;
+    } else {
+      now_ = static_cast<std::uint32_t>(steady_now() / 1'000'000);
+      for_each_runtime([&](runtime& rt) { limits_[rt.index] = rt.stuck_after; });
+    }
+  }
+
+  std::vector<suspect> run() {
+    frozen::for_each_slot([&](goroutine_core* g) { look(g); });
+    find_last_members();
+    find_growth();
+    std::sort(clues_.begin(), clues_.end(),
+              [](auto& a, auto& b) { return a.score != b.score ? a.score > b.score : a.id < b.id; });
+    std::vector<suspect> all;
+    for (clue& c : clues_) {
+      if (all.size() == most_suspects) break;
+      suspect s;
+      if (!look_at(c.g, only_, s.who) || s.who.id != c.id) continue;  // it has ended meanwhile
+      s.why = describe(c, s.who);
+      s.score = c.score;
+      all.push_back(std::move(s));
+    }
+    return all;
+  }
+
+ private:
+  std::uint32_t since(std::uint32_t tick) const noexcept {
+    std::uint32_t const ago = now_ - tick;
+    return ago > INT32_MAX ? 0 : ago;  // a tick that is a little ahead
+  }
+
+  LEASH_READS_FROZEN void look(goroutine_core* g) {
+    std::uint64_t const word = g->park.load(std::memory_order_acquire);
+    park_state const state = state_of(word);
+    if (state == park_state::free || state == park_state::done) return;
+    auto const limit_of = limits_.find(frozen::read(g->runtime_index));
+    if (limit_of == limits_.end()) return;
+    std::uint32_t const limit = limit_of->second;
+    std::uint64_t const id = frozen::read(g->id);
+    std::uint32_t const age = since(frozen::read(g->parked_at)), born = since(frozen::read(g->born));
+    std::source_location const spawned_at = frozen::read(g->spawned_at);
+    auto* ctx = static_cast<context_flag*>(frozen::read(g->ctx));
+    std::uint32_t ended = 0;
+    if (arena::contains(ctx) && frozen::read(ctx->ended) != 0) ended = since(frozen::read(ctx->ended_at));
+    waiter* w = frozen::waits(word) && frozen::read(g->wait_count) == 1 ? frozen::waiter_of(g, 0) : nullptr;
+    wait_reason const reason = w != nullptr ? frozen::read(w->reason) : wait_reason::none;
+    std::atomic_thread_fence(std::memory_order_acquire);
+    if (g->park.load(std::memory_order_relaxed) != word) return;  // it moves: no suspect
+    std::uint32_t const node = frozen::waits(word) ? pass_.known.node_of(g) : none;
+    if (node != none && pass_.known.nodes[node].word == word && pass_.known.nodes[node].leaked()) return;
+    sites_[key(spawned_at)].push_back({g, id, born});
+    auto add = [&](sign what, std::uint32_t for_long, double score) {
+      clues_.push_back({g, id, what, for_long, node, score + 0.05 * weight(for_long, limit), {}});
+    };
+    if (ended > limit) {
+      add(sign::cancelled, ended, 0.9);
+    } else if (age > limit) {
+      if (!frozen::waits(word)) {
+        add(sign::busy, age, 0.95);
+      } else if (reason == wait_reason::blocking) {
+        add(sign::calls, age, 0.5);
+      } else if (reason == wait_reason::foreign || reason == wait_reason::io || reason == wait_reason::start) {
+        add(sign::unknown, age, 0.3);
+      } else if (node != none && pass_.known.nodes[node].word == word && !ends_by_itself(node, reason)) {
+        live_reason r = why_live(pass_.known, node);
+        if (r.doubt > 0) {
+          add(sign::blocked, age, 0.1 + 0.7 * r.doubt);
+          clues_.back().why = std::move(r.why);
+        }
+      }
+    }
+  }
+
+  /// Its time is limited, or it waits for a time.
+  bool ends_by_itself(std::uint32_t node, wait_reason reason) const {
+    if (reason == wait_reason::sleep || reason == wait_reason::ticker) return true;
+    auto* ctx = static_cast<context_core*>(frozen::read(pass_.known.goroutine_at(node)->ctx));
+    return arena::contains(ctx) && frozen::read(ctx->bounded);
+  }
+
+  /// Of those who join a scope for long, whose last member is one.
+  void find_last_members() {
+    graph const& k = pass_.known;
+    std::unordered_map<std::uint32_t, std::uint32_t> last;  // scope -> its only parked member
+    for (std::uint32_t i = 0; i < k.nodes.size(); ++i)
+      if (std::uint32_t const home = k.nodes[i].home; home != none && k.objects[home].found[0] == 1) last[home] = i;
+    std::size_t const n = clues_.size();
+    for (std::size_t c = 0; c < n; ++c) {
+      if (clues_[c].what != sign::blocked || clues_[c].node == none) continue;
+      std::uint32_t member = none;
+      k.for_each_wait(clues_[c].node, [&](const graph_wait& w) {
+        if (w.which != 0 || k.objects[w.object].type != object_type::scope) return;
+        if (k.objects[w.object].live & graph_object::live_member) return;  // others run
+        if (auto it = last.find(w.object); it != last.end()) member = it->second;
+      });
+      if (member == none || (k.nodes[member].leaked())) continue;
+      goroutine_core* g = k.goroutine_at(member);
+      auto known = std::find_if(clues_.begin(), clues_.end(), [&](auto& x) { return x.g == g; });
+      if (known != clues_.end()) {
+        known->score += 0.05;
+        known->why += (known->why.empty() ? "" : "; ") + std::string("it alone holds up the scope that goroutine ") +
+                      std::to_string(clues_[c].id) + " joins";
+      } else {
+        clue made{g, frozen::read(g->id), sign::last_member, clues_[c].age, member, 0.45, {}};
+        made.why = "for " + duration(clues_[c].age) + " it alone has held up the scope that goroutine " +
+                   std::to_string(clues_[c].id) + " joins";
+        clues_.push_back(std::move(made));
+      }
+    }
+  }
+
+  /// Sites whose goroutines were started one after the other over a long time, and are all still there.
+  void find_growth() {
+    for (auto& [where, all] : sites_) {
+      if (all.size() < growing_from) continue;
+      std::sort(all.begin(), all.end(), [](auto& a, auto& b) { return a.age > b.age; });
+      std::uint32_t const limit = limits_.begin()->second;
+      std::uint32_t const oldest = all.front().age, newest = all.back().age, middle = all[all.size() / 2].age;
+      // Started together (a pool), or too young to tell; and of those that come and go few are old.
+      if (oldest - newest <= limit || middle <= (oldest - newest) / 8) continue;
+      double const score = 0.3 + 0.6 * weight(static_cast<std::uint32_t>(all.size()) * 10, 100);
+      std::string const why = "one of " + std::to_string(all.size()) + " goroutines started at " + where.first + ":" +
+                              std::to_string(where.second) + " that are alive, and more come: the oldest was started " +
+                              duration(oldest) + " ago, the newest " + duration(newest) + " ago";
+      std::size_t shown = 0;
+      for (auto& m : all) {
+        if (shown++ == shown_of_site) break;
+        auto known = std::find_if(clues_.begin(), clues_.end(), [&](auto& x) { return x.g == m.g; });
+        if (known != clues_.end()) {
+          known->score = std::min(1.0, std::max(known->score, score) + 0.05);
+          known->why += (known->why.empty() ? "" : "; ") + why;
+        } else {
+          clues_.push_back({m.g, m.id, sign::grows, m.age, none, score, why});
+        }
+      }
+    }
+  }
+
+  std::string describe(const clue& c, const goroutine_info& who) const {
+    std::string const in = who.wait.empty() ? std::string() : " in " + who.wait;
+    switch (c.what) {
+      case sign::blocked:
+        return "blocked" + in + " for " + duration(c.age) + "; " + c.why;
+      case sign::busy:
+        return (who.state == "running" ? "has run for " : "has been ready to run for ") + duration(c.age) +
+               " without reaching a wait" + function_of(c.g) + also(c);
+      case sign::cancelled:
+        return "its context ended " + duration(c.age) + " ago, and it is still " +
+               (who.wait.empty() ? who.state + function_of(c.g) : "waiting" + in) + also(c);
+      case sign::calls:
+        return "its blocking call has taken " + duration(c.age) + " so far" + also(c);
+      case sign::unknown:
+        return "has waited" + in + " for " + duration(c.age) + " for something that leash does not know" + also(c);
+      case sign::last_member:
+      case sign::grows:
+        break;
+    }
+    return c.why;
+  }
+  static std::string also(const clue& c) { return c.why.empty() ? "" : "; " + c.why; }
+
+  /// The innermost coroutine that is known to have waited, and where it did last.
+  LEASH_READS_FROZEN static std::string function_of(const goroutine_core* g) {
+    promise_base* leaf = frozen::read(g->leaf);
+    if (leaf == nullptr || !arena::contains(leaf)) return ", started at " + site(frozen::read(g->spawned_at));
+    std::source_location const at = frozen::where_of(leaf);
+    return std::string(", in ") + at.function_name() + " after " + site(at);
+  }
+
+  using place = std::pair<const char*, std::uint32_t>;
+  static place key(std::source_location l) { return {l.file_name(), l.line()}; }
+
+  struct member {
+    goroutine_core* g;
+    std::uint64_t id;
+    std::uint32_t age;
+  };
+  const runtime* only_;
+  leak_pass pass_;
+  std::uint32_t now_ = 0;
+  std::map<std::uint16_t, std::uint32_t> limits_;  // stuck_after by runtime
+  std::vector<clue> clues_;
+  std::map<place, std::vector<member>> sites_;
+};
+
+}  // namespace
+
+std::vector<suspect> suspects() {
+  std::lock_guard guard(pass_lock());
+  return inspector(this_worker != nullptr ? this_worker->rt : nullptr).run();
+}
+
+}  // namespace leash

@@ -1,0 +1,56 @@
+// What the attacks on the proof share: rounds of a program at 2 and 4 workers, for a fraction of a second each (a
+// minute each for LEASH_LONG=1), while another thread looks for leaks all the time. A wrong proof ends the program
+// (LEASH_SENTINEL); where nothing leaks, a report is a failure too.
+#pragma once
+#include <random>
+
+#include "kernel.hpp"
+
+namespace leash::test {
+
+inline void spin(int n) {
+  for (volatile int i = 0; i < n; i = i + 1) {
+  }
+}
+
+/// Looks for leaks without a pause until it goes.
+class looking_all_the_time {
+ public:
+  explicit looking_all_the_time(leaks expected)
+      : looker_([this, expected] {
+          while (!over_.load(std::memory_order_relaxed)) {
+            leak_report r = find_leaks();
+            if (expected == leaks::are_false_alarms) EXPECT_EQ(r.size(), 0u) << text(r);
+            passes_.fetch_add(1, std::memory_order_relaxed);
+          }
+        }) {}
+  ~looking_all_the_time() {
+    over_.store(true, std::memory_order_relaxed);
+    looker_.join();
+    EXPECT_GT(passes_.load(), 0);
+  }
+
+ private:
+  std::atomic<bool> over_{false};
+  std::atomic<int> passes_{0};
+  std::thread looker_;
+};
+
+template <class Round>
+void attack(Round round, leaks expected = leaks::are_false_alarms) {
+  const auto budget = long_run() ? std::chrono::milliseconds(60'000) : std::chrono::milliseconds(400);
+  for (unsigned workers : {2u, 4u}) {
+    std::mt19937 random(workers);
+    const auto end = std::chrono::steady_clock::now() + budget;
+    looking_all_the_time looking(expected);
+    run_at(
+        workers,
+        [&]() -> task<> {
+          while (std::chrono::steady_clock::now() < end && !::testing::Test::HasFailure()) co_await round(random);
+        },
+        expected);
+    if (::testing::Test::HasFailure()) return;
+  }
+}
+
+}  // namespace leash::test
