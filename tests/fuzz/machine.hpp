@@ -141,12 +141,15 @@ class machine {
   void place(state&, int g);
   void close(state&, channel_state&);
   bool send(state&, channel_state&, thing);  // there is room, or a receiver, or nobody left
+  bool receive(state&, channel_state&, thing& got);
   thing take_sent(state&, std::uint8_t entry);
   void unlock(state&, mutex_state&);
   void admit(state&, shared_mutex_state&);
   void grant(state&, semaphore_state&);
   void cancel(state&, unsigned source);
   bool has_members(const state&, int g) const;
+
+  static constexpr std::uint8_t patience = 4;  // a waiter of a mutex that came too late so often is handed the lock
 
   const plan& plan_;
 };
