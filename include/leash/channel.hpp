@@ -9,6 +9,9 @@
 //   sender       receivers drain the buffer, then see the end
 //   receiver     senders fail at once; what is buffered is destroyed
 //
+// The file is long because the two waits, four operations and two ends of a channel are templates over its values that
+// know each other's insides; the rooms below know none of them.
+//
 // Invariants (under the lock)
 //  K1. Receivers wait only if nothing is buffered and no sender waits, or all that is buffered is still in transit.
 //  K2. Senders wait only if used == capacity, or capacity is 0.
