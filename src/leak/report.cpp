@@ -108,7 +108,10 @@ leak_report make_report(leak_pass&& p) {
   f.ids.reserve(f.pass.dead.size());
   for (std::uint32_t i : f.pass.dead) {
     goroutine_core* g = f.pass.known.goroutine_at(i);
-    f.ids.push_back(g->id);
+    std::uint64_t const id = frozen::read(g->id);
+    std::atomic_thread_fence(std::memory_order_acquire);
+    // 0: it was cut short since, from outside, and its slot may be another goroutine's.
+    f.ids.push_back(g->park.load(std::memory_order_relaxed) == f.pass.known.nodes[i].word ? id : 0);
     if (f.pass.known.any_placed) note_places(f.pass.known, i);
 #if LEASH_SENTINEL
     if (f.pass.known.nodes[i].flags & graph_node::confined) continue;
