@@ -70,8 +70,7 @@ class knots {
         if (g_.edges[e - 1].which == which) f(g_.edges[e - 1].node);
     };
     if (n.kind != node_kind::goroutine) {
-      // Its record is found through what it holds being dead: look its object up by address.
-      std::uint32_t const k = owner_of(i);
+      std::uint32_t const k = g_.object_of(i);
       if (n.kind == node_kind::contents) holders(k, 0);
       holders(k, 1);
       return;
@@ -97,17 +96,6 @@ class knots {
         holders(w.object, w.which);
       }
     });
-  }
-
-  std::uint32_t owner_of(std::uint32_t node) {
-    if (owners_.empty()) {
-      owners_.assign(g_.nodes.size(), none);
-      for (std::uint32_t k = 0; k < g_.objects.size(); ++k) {
-        graph_object const& o = g_.objects[k];
-        if (o.owner != none && (has_contents(o.type) || o.type == object_type::channel)) owners_[o.owner] = k;
-      }
-    }
-    return owners_[node];
   }
 
   /// Who stands before node i in line: it must get in first.
@@ -223,7 +211,7 @@ class knots {
 
   leak_pass& p_;
   graph& g_;
-  huge_array<std::uint32_t> vertices_, vertex_of_, offset_, needed_, component_, member_head_, next_member_, owners_;
+  huge_array<std::uint32_t> vertices_, vertex_of_, offset_, needed_, component_, member_head_, next_member_;
   huge_array<std::uint8_t> shape_;
   std::uint32_t components_ = 0;
 };

@@ -16,8 +16,6 @@ namespace leash {
 
 namespace {
 
-std::string site(std::source_location l) { return std::string(l.file_name()) + ":" + std::to_string(l.line()); }
-
 std::string type_text(const std::type_info& t) {
   int status = 0;
   std::unique_ptr<char, void (*)(void*)> text(abi::__cxa_demangle(t.name(), nullptr, nullptr, &status), std::free);
@@ -81,7 +79,7 @@ class teller {
     }
     out_ << "waits for the " << name_object(g_, w.object);
     if (is_placed(o.type)) {
-      tell_place(o);
+      tell_place();
       return;
     }
     std::uint32_t const holders = o.found[w.which];
@@ -96,7 +94,7 @@ class teller {
   }
 
   /// Where the event or condition lies, and so who could reach it.
-  void tell_place(const graph_object&) {
+  void tell_place() {
     bool told = false;
     g_.for_each_wait(node_, [&](const graph_wait& w) {
       if (!is_location(w) || told) return;
@@ -137,7 +135,7 @@ class teller {
       if (holder != node_ && it != infos_.end()) out_ << ", which waits in " << it->second->wait;
       return;
     }
-    std::uint32_t const k = object_of(n.at);
+    std::uint32_t const k = g_.object_of(holder);
     if (n.kind == node_kind::buffer) {
       out_ << "a value in the buffer of the " << name_object(g_, k) << ", which nobody can receive";
       return;
@@ -151,12 +149,6 @@ class teller {
       tell_holder(g_.edges[e - 1].node, depth + 1);
       return;
     }
-  }
-
-  std::uint32_t object_of(std::uint32_t at) const {
-    for (std::uint32_t k = 0; k < g_.objects.size(); ++k)
-      if (g_.objects[k].at == at) return k;
-    return 0;
   }
 
   std::string name(std::uint32_t i) const {

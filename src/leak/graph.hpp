@@ -109,7 +109,7 @@ struct graph {
   std::uint32_t generation = 0;      // of verdicts, when it began
   bool any_placed = false;           // somebody waits for an event or condition
   bool any_in_frames = false;        // that lies in a frame
-  slot_index index;
+  mutable slot_index index;
 
   template <class F>
   void for_each_edge(std::uint32_t node, F&& f) const {
@@ -136,6 +136,11 @@ struct graph {
     if (s.start == nullptr || s.start != reinterpret_cast<const std::byte*>(g) || s.what != arena::kind::goroutine)
       return none;
     return index.entry(g, static_cast<std::uint32_t>(s.bytes)) - 1;  // 0 becomes none
+  }
+  /// Contents and buffers: the object whose memory the node is.
+  std::uint32_t object_of(std::uint32_t node) const {
+    const auto* o = pointer<object>(nodes[node].at);
+    return index.entry(o, static_cast<std::uint32_t>(arena::slot_at(o).bytes)) - 1;
   }
   goroutine_core* goroutine_at(std::uint32_t node) const noexcept { return pointer<goroutine_core>(nodes[node].at); }
   template <class T = object>

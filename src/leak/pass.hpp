@@ -51,6 +51,8 @@ bool has_young_confined(const leak_report&, nanoseconds) noexcept;
 /// Held during a pass, and while what it found is looked at: passes take turns.
 std::mutex& pass_lock() noexcept;
 
+/// "FILE:LINE".
+std::string site(std::source_location);
 /// "goroutine 7 (name)".
 std::string call_name(const goroutine_info&);
 /// What is known of the goroutines of a report, by node.

@@ -12,8 +12,6 @@ namespace leash {
 
 namespace {
 
-std::string site(std::source_location l) { return std::string(l.file_name()) + ":" + std::to_string(l.line()); }
-
 void json_string(std::ostream& out, std::string_view s) {
   out << '"';
   for (char c : s) {
@@ -47,6 +45,8 @@ void json_string(std::ostream& out, std::string_view s) {
 }
 
 }  // namespace
+
+std::string site(std::source_location l) { return std::string(l.file_name()) + ":" + std::to_string(l.line()); }
 
 std::string call_name(const goroutine_info& g) {
   std::string s = "goroutine " + std::to_string(g.id);

@@ -41,8 +41,6 @@ std::string duration(std::uint32_t ms) {
   }
   return text;
 }
-std::string site(std::source_location l) { return std::string(l.file_name()) + ":" + std::to_string(l.line()); }
-
 /// 0 just now ... 1 for very long; a half at ten times the limit.
 double weight(std::uint32_t age, std::uint32_t limit) noexcept {
   double const x = age / (1.0 + limit);
