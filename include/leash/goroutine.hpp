@@ -111,25 +111,26 @@ void forget_verdicts() noexcept;
 extern std::atomic<bool> judged_anything;
 
 /// An atomic word that is there before and after the object around it: constructing it writes nothing.
-class surviving_word {
+template <class T>
+class survivor {
  public:
-  surviving_word() noexcept {}
-  ~surviving_word() {}
-  std::uint64_t load(std::memory_order o) const noexcept { return word_.load(o); }
-  void store(std::uint64_t v, std::memory_order o) noexcept { word_.store(v, o); }
-  bool compare_exchange_strong(std::uint64_t& expected, std::uint64_t v, std::memory_order success,
+  survivor() noexcept {}
+  ~survivor() {}
+  T load(std::memory_order o) const noexcept { return word_.load(o); }
+  void store(T v, std::memory_order o) noexcept { word_.store(v, o); }
+  bool compare_exchange_strong(T& expected, T v, std::memory_order success,
                                std::memory_order failure = std::memory_order_relaxed) noexcept {
     return word_.compare_exchange_strong(expected, v, success, failure);
   }
 
  private:
   union {
-    std::atomic<std::uint64_t> word_;
+    std::atomic<T> word_;
   };
 };
 
 struct goroutine_core {
-  surviving_word park;             // A1
+  survivor<std::uint64_t> park;    // A1
   goroutine_core* next = nullptr;  // run queue, free list
   promise_base* leaf = nullptr;    // innermost frame; null before the start
   union {
@@ -156,8 +157,9 @@ struct goroutine_core {
   std::uint8_t bits = 0;
   std::atomic<std::uint8_t> killed{0};  // reclaimed: nothing but clean-up runs any more
 #if LEASH_SENTINEL
-  std::atomic<std::uint64_t> judged{0};     // the park word for which it was proved leaked
-  std::atomic<std::uint32_t> judged_in{0};  // the generation of verdicts
+  // Written by a pass at any time, so also while the next goroutine is made in this slot.
+  survivor<std::uint64_t> judged;     // the park word for which it was proved leaked; the same word never comes again
+  survivor<std::uint32_t> judged_in;  // the generation of verdicts
 #endif
 
   /// `word` is what the slot held before.
@@ -172,7 +174,7 @@ struct goroutine_core {
   /// One CAS; true: the caller owns the goroutine now (G1). `also_held`: waits that cancellation leaves alone too.
   LEASH_INLINE bool try_claim(bool also_held = true) noexcept {
 #if LEASH_SENTINEL
-    if (judged.load(std::memory_order_relaxed) != 0) sentinel(this);
+    if (judged.load(std::memory_order_relaxed) == park.load(std::memory_order_relaxed)) sentinel(this);
 #endif
     std::uint64_t word = park.load(std::memory_order_relaxed);
     park_state const s = state_of(word);

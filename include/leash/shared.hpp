@@ -17,6 +17,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <leash/block_counts.hpp>
 #include <leash/handle.hpp>
 #include <leash/platform.hpp>
 #include <memory>
@@ -29,46 +30,34 @@ namespace leash {
 
 /// In front of a tracked value. The rest of its slot is the value's.
 struct block_core : object {
-  std::atomic<std::uint64_t> handles{0};  // one for each owner (shared, box, function), 2^32 for each watcher (weak)
-  std::atomic<std::uint32_t> sides{1};    // all owners are one, each watcher is one: frees the block
-  std::uint32_t bytes;                    // of the whole block
+  [[no_unique_address]] block_counts<> counts;  // owners: shared, box, function; watchers: weak
+  std::uint32_t bytes;                          // of the whole block
   const std::type_info* value_type;
   void (*destroy)(block_core*) noexcept = nullptr;
 
   block_core(std::uint32_t n, const std::type_info& t) noexcept
       : object(object_type::block), bytes(n), value_type(&t) {}
 
-  static constexpr std::uint64_t watcher = std::uint64_t{1} << 32;
-  static constexpr std::uint32_t owners_in(std::uint64_t word) noexcept { return static_cast<std::uint32_t>(word); }
-  static constexpr std::uint32_t watchers_in(std::uint64_t word) noexcept {
-    return static_cast<std::uint32_t>(word >> 32);
-  }
-  std::uint32_t owners() const noexcept { return owners_in(handles.load(std::memory_order_relaxed)); }
-
-  void add_owner() noexcept { handles.fetch_add(1, std::memory_order_relaxed); }
+  std::uint32_t owners() const noexcept { return counts.owners(); }
+  void add_owner() noexcept { counts.add_owner(); }
   void drop_owner() noexcept {
-    // Release: what this owner did. Acquire, in the last one: what all did, for the destructor.
-    if (owners_in(handles.fetch_sub(1, std::memory_order_acq_rel)) == 1) {
+    if (counts.drop_owner()) {
       destroy(this);
       drop_side();
     }
   }
-  void add_watcher() noexcept {
-    sides.fetch_add(1, std::memory_order_relaxed);
-    handles.fetch_add(watcher, std::memory_order_relaxed);
-  }
+  void add_watcher() noexcept { counts.add_watcher(); }
   void drop_watcher() noexcept {
-    handles.fetch_sub(watcher, std::memory_order_release);
-    drop_side();
+    if (counts.drop_watcher()) free();
+  }
+  void drop_side() noexcept {
+    if (counts.drop_side()) free();
   }
   /// One more owner, unless none is left.
-  bool revive() noexcept {
-    std::uint64_t n = handles.load(std::memory_order_relaxed);
-    while (owners_in(n) != 0)
-      if (handles.compare_exchange_weak(n, n + 1, std::memory_order_acquire, std::memory_order_relaxed)) return true;
-    return false;
-  }
-  void drop_side() noexcept;
+  bool revive() noexcept { return counts.revive(); }
+
+ private:
+  void free() noexcept;
 };
 
 /// The block around `inside`; null: it lies in none. O(1).
@@ -92,7 +81,7 @@ std::pair<block_core*, T*> make_block(A&&... args) {
   };
   try {
     T* value = ::new (static_cast<void*>(place(b))) T(std::forward<A>(args)...);
-    b->handles.store(1, std::memory_order_release);
+    b->counts.first_owner();
     return {b, value};
   } catch (...) {
     b->drop_side();

@@ -19,12 +19,17 @@ struct shared_mutex_core : object {
   bool writer = false;
   bool poisoned = false;
   std::uint32_t readers = 0;
+  std::atomic<std::uint32_t> holders{0};  // guards, of both kinds; changed under the lock
   counted_queue queue;
   explicit shared_mutex_core(std::source_location where) noexcept : object(object_type::shared_mutex, where) {}
   bool admit(bool shared) noexcept {
     if (writer || !queue.empty() || (!shared && readers != 0)) return false;
-    shared ? void(++readers) : void(writer = true);
+    take(shared);
     return true;
+  }
+  void take(bool shared) noexcept {
+    shared ? void(++readers) : void(writer = true);
+    holders.store(holders.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
   }
   void release(bool shared) noexcept;
 };

@@ -154,18 +154,25 @@ goroutine_core* claim_all(wait_queue&) noexcept;
 /// Makes a list of claimed goroutines (by next) runnable, behind those that are already.
 void schedule_all(goroutine_core*) noexcept;
 
-/// A queue whose length can be read without its lock.
+/// A queue whose length can be read without its lock. A place counts until left(): who lets others in on its way out
+/// keeps it until it has, so that the leak marker does not see it gone and them still parked.
 class counted_queue : public wait_queue {
  public:
   void push(waiter* w) noexcept {
     size_.store(size_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
     wait_queue::push(w);
   }
-  void remove(waiter* w) noexcept {
-    if (!w->queued.load(std::memory_order_relaxed)) return;
+  /// The places that are to be left: 1, or 0 if it did not stand here.
+  std::uint32_t take_out(waiter* w) noexcept {
+    if (!w->queued.load(std::memory_order_relaxed)) return 0;
     wait_queue::remove(w);
-    size_.store(size_.load(std::memory_order_relaxed) - 1, std::memory_order_release);
+    return 1;
   }
+  void left(std::uint32_t places) noexcept {
+    // Release: whoever sees the shorter line sees who was let in.
+    if (places != 0) size_.store(size_.load(std::memory_order_relaxed) - places, std::memory_order_release);
+  }
+  void remove(waiter*) = delete;
   waiter* claim_first() = delete;
   LEASH_INLINE std::uint32_t size() const noexcept { return size_.load(std::memory_order_acquire); }
 

@@ -2,8 +2,7 @@
 
 namespace leash {
 
-void block_core::drop_side() noexcept {
-  if (sides.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
+void block_core::free() noexcept {
   std::size_t const n = bytes;
   this->~block_core();
   arena::deallocate(arena::kind::object, this, n);

@@ -57,7 +57,7 @@ void interrupt(goroutine_core* g, goroutine_core*& claimed) noexcept {
                                        std::memory_order_relaxed))
     return;
 #if LEASH_SENTINEL
-  if (g->judged.load(std::memory_order_relaxed) != 0) forget_verdicts();
+  if (g->judged.load(std::memory_order_relaxed) == word) forget_verdicts();
 #endif
   g->bits |= g_cut;
   g->next = claimed;

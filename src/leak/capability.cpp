@@ -52,7 +52,7 @@ LEASH_READS_FROZEN std::uint32_t total_of(const object* o, std::uint8_t which) n
     case object_type::mutex:
       return (frozen::read(as<mutex_core>(o).state) & mutex_core::locked) != 0 ? 1 : 0;
     case object_type::shared_mutex:
-      return frozen::read(as<shared_mutex_core>(o).readers) + (frozen::read(as<shared_mutex_core>(o).writer) ? 1 : 0);
+      return frozen::read(as<shared_mutex_core>(o).holders);
     case object_type::semaphore:
       return frozen::read(as<semaphore_core>(o).holders);
     case object_type::wait_group:
@@ -78,8 +78,8 @@ LEASH_READS_FROZEN std::uint32_t total_of(const object* o, std::uint8_t which) n
 LEASH_READS_FROZEN capabilities_of totals_of(const object* o) noexcept {
   if (frozen::read(o->type) != object_type::block) return {{total_of(o, 0), total_of(o, 1)}};
   // An owner makes watchers and a watcher owners, so they are read as one.
-  std::uint64_t const both = frozen::read(as<block_core>(o).handles);
-  return {{block_core::owners_in(both), block_core::watchers_in(both)}};
+  std::uint64_t const both = frozen::read(as<block_core>(o).counts.word);
+  return {{block_counts<>::owners_in(both), block_counts<>::watchers_in(both)}};
 }
 
 LEASH_READS_FROZEN std::uint32_t members_of(const scope_core* s) noexcept {
@@ -106,25 +106,21 @@ LEASH_READS_FROZEN bool left_since(const scope_core* s, std::uint32_t pass) noex
   return left;
 }
 
-LEASH_READS_FROZEN bool satisfied(const object* o, std::uint8_t which) noexcept {
+LEASH_READS_FROZEN bool satisfied(const object* o, std::uint8_t which, std::uint32_t total) noexcept {
   switch (frozen::read(o->type)) {
     case object_type::channel: {
       auto& c = as<chan_core>(o);
       if (frozen::read(c.closed) || frozen::read(c.in_transit) != 0) return true;
       std::size_t const buffered = frozen::read(c.buffered);
-      if (which == 0) return frozen::read(c.senders) == 0 || buffered != 0;
-      return frozen::read(c.receivers) == 0 || buffered < frozen::read(c.capacity);
+      return total == 0 || (which == 0 ? buffered != 0 : buffered < frozen::read(c.capacity));
     }
     case object_type::mutex:
-      return (frozen::read(as<mutex_core>(o).state) & mutex_core::locked) == 0;
     case object_type::shared_mutex:
-      return !frozen::read(as<shared_mutex_core>(o).writer) && frozen::read(as<shared_mutex_core>(o).readers) == 0;
     case object_type::semaphore:
-      return frozen::read(as<semaphore_core>(o).available) == as<semaphore_core>(o).total;
     case object_type::wait_group:
-      return frozen::read(as<wait_group_core>(o).tokens) == 0;
+      return total == 0;
     case object_type::once:
-      return frozen::read(as<once_core>(o).done) || frozen::read(as<once_core>(o).calls) == 0;
+      return total == 0 || frozen::read(as<once_core>(o).done);
     case object_type::cancel_source:
       return false;
     case object_type::scope:
@@ -132,7 +128,7 @@ LEASH_READS_FROZEN bool satisfied(const object* o, std::uint8_t which) noexcept 
       return false;
     case object_type::block:
     case object_type::pool:
-      return which == 0 && total_of(o, 0) == 0;  // it is being made or destroyed: somebody reaches it without a handle
+      return which == 0 && total == 0;  // it is being made or destroyed: somebody reaches it without a handle
     case object_type::event:
       return frozen::read(as<event_core>(o).set);
     default:

@@ -24,8 +24,9 @@ std::uint32_t members_of(const scope_core*) noexcept;
 /// True if a member has left since this pass began. Read after the members.
 bool left_since(const scope_core*, std::uint32_t pass) noexcept;
 
-/// Rule 1: a wait for this class is satisfied already, its waker is on the way.
-bool satisfied(const object*, std::uint8_t which) noexcept;
+/// Rule 1: a wait for this class is satisfied already, its waker is on the way. `total`: of the class, as it was read:
+/// whoever reads it a second time may miss the moment in which it was 0.
+bool satisfied(const object*, std::uint8_t which, std::uint32_t total) noexcept;
 
 /// First come, first served: one that gives up lets those behind it in. So one live waiter keeps all of them live.
 inline bool in_line(object_type t) noexcept { return t == object_type::semaphore || t == object_type::shared_mutex; }

@@ -78,16 +78,18 @@ class marker {
         std::atomic_thread_fence(std::memory_order_acquire);
         if (!seen || frozen::read(l->left_in) == g_.pass) o.live |= graph_object::live_member;
       } else {
+        // One that stands in line but was not seen waiting runs, and is leaving the line. Before the totals: who has left
+        // it by now, and whom it let in, has been counted there.
+        if (in_line(type) && queued_at(what) != waiting_at(o)) o.live |= graph_object::satisfied_0;
         capabilities_of const total = totals_of(what);
         for (std::uint8_t which = 0; which < 2; ++which) {
           if (total.of[which] != o.found[which])
             o.live |= static_cast<std::uint8_t>(graph_object::class_0 << which) | graph_object::external;
-          if (satisfied(what, which)) o.live |= static_cast<std::uint8_t>(graph_object::satisfied_0 << which);
+          if (satisfied(what, which, total.of[which]))
+            o.live |= static_cast<std::uint8_t>(graph_object::satisfied_0 << which);
         }
         // The last receiver is gone or going: what is buffered is being destroyed.
         if (type == object_type::channel && total.of[1] == 0) o.live |= graph_object::class_1;
-        // One that stands in line but was not seen waiting runs, and is leaving the line.
-        if (in_line(type) && queued_at(what) != waiting_at(o)) o.live |= graph_object::satisfied_0;
       }
     }
   }

@@ -78,6 +78,20 @@ goroutine_core* keep_watch(worker& w) noexcept {
   return found;
 }
 
+// The worker leaves with something to run. Who saw it look for work, or keep watch, relied on it: if nobody else looks
+// or is on watch, somebody must see to what is queued, waits in a next slot or is armed.
+goroutine_core* leave(runtime& rt, goroutine_core* found) noexcept {
+  std::uint32_t const i = rt.idle.load(std::memory_order_relaxed);
+  if ((i & runtime::sleeper_mask) == 0 || (i & (runtime::spinner_mask | runtime::has_sentry)) != 0) return found;
+  // As in sleep_until: a pusher that saw this one look, or on watch, is seen here.
+  heavy_fence();
+  bool more = anything_to_do(rt) || earliest_timer(rt) != INT64_MAX;
+  for (std::uint32_t k = 0; k < rt.worker_count && !more; ++k)
+    more = rt.workers[k].next.load(std::memory_order_relaxed) != nullptr;
+  if (more) rt.wake_one();
+  return found;
+}
+
 }  // namespace
 
 void runtime::wake_one() noexcept {
@@ -169,13 +183,13 @@ goroutine_core* idle(worker& w) noexcept {
         if (found != nullptr) {
           // The last one that looked for work has found some: if there is more, somebody must look for that.
           if ((before & runtime::spinner_mask) == runtime::one_spinner && anything_to_do(rt)) rt.notify();
-          return found;
+          return leave(rt, found);
         }
       }
     }
-    if (goroutine_core* g = steal_work(w)) return g;
-    if (goroutine_core* g = w.queue.pop()) return g;
-    if (goroutine_core* g = w.fresh.pop(w.single)) return g;
+    if (goroutine_core* g = steal_work(w)) return leave(rt, g);
+    if (goroutine_core* g = w.queue.pop()) return leave(rt, g);
+    if (goroutine_core* g = w.fresh.pop(w.single)) return leave(rt, g);
     if (rt.stopping.load(std::memory_order_acquire)) return nullptr;
 
     std::int64_t until = earliest_timer(rt);
@@ -188,7 +202,7 @@ goroutine_core* idle(worker& w) noexcept {
         rt.quiet_again.store(after + std::max<std::int64_t>(1'000'000, 20 * (after - now)), std::memory_order_relaxed);
         if (moved) {
           rt.quiet_again.store(0, std::memory_order_relaxed);
-          if (goroutine_core* g = w.next.exchange(nullptr, std::memory_order_acq_rel)) return g;
+          if (goroutine_core* g = w.next.exchange(nullptr, std::memory_order_acq_rel)) return leave(rt, g);
           spin = false;
           continue;
         }
@@ -201,9 +215,9 @@ goroutine_core* idle(worker& w) noexcept {
     if (rt.stopping.load(std::memory_order_acquire) && !anything_to_do(rt)) return nullptr;
     if (goroutine_core* g = keep_watch(w)) {
       w.poll = shortest_poll;
-      return g;
+      return leave(rt, g);
     }
-    if (goroutine_core* g = w.next.exchange(nullptr, std::memory_order_acq_rel)) return g;
+    if (goroutine_core* g = w.next.exchange(nullptr, std::memory_order_acq_rel)) return leave(rt, g);
     spin = w.wake_word.load(std::memory_order_relaxed) != 0;
     if (!spin) w.poll = std::min(w.poll * 2, longest_poll);
   }

@@ -48,22 +48,24 @@ void condition::notify_all() noexcept {
 
 // --- shared_mutex
 
-// Under the lock: admits the head of the queue and whom it lets in beside it.
-static goroutine_core* admit_waiters(shared_mutex_core& c) noexcept {
+// Under the lock: admits the head of the queue and whom it lets in beside it. Leaves `places` in the queue after that.
+static goroutine_core* admit_waiters(shared_mutex_core& c, std::uint32_t places) noexcept {
   goroutine_core* first = nullptr;
   goroutine_core** last = &first;
   while (waiter* w = c.queue.front()) {
     bool const shared = w->reason == wait_reason::rw_rlock;
     if (c.writer || (!shared && c.readers != 0)) break;
     bool const claimed = w->who->try_claim();
-    if (claimed) w->who->winner = w->index;
-    c.queue.remove(w);
+    goroutine_core* const g = w->who;
+    if (claimed) g->winner = w->index;
+    places += c.queue.take_out(w);
     if (!claimed) continue;
-    shared ? void(++c.readers) : void(c.writer = true);
-    *last = w->who;
-    last = &w->who->next;
+    c.take(shared);
+    *last = g;
+    last = &g->next;
   }
   *last = nullptr;
+  c.queue.left(places);
   return first;
 }
 
@@ -77,7 +79,9 @@ void shared_mutex_core::release(bool shared) noexcept {
       poisoned = current_is_killed();
       writer = false;
     }
-    woken = admit_waiters(*this);
+    woken = admit_waiters(*this, 0);
+    // After the last claim: the marker must not see the guard gone and its waiters still parked.
+    holders.store(holders.load(std::memory_order_relaxed) - 1, std::memory_order_release);
   }
   schedule_all(woken);
 }
@@ -85,8 +89,7 @@ void shared_mutex_core::release(bool shared) noexcept {
 void shared_mutex_wait::remove() noexcept {
   // A writer that gives up may have kept readers behind it waiting. Called under the lock, in a goroutine that goes on
   // running, so scheduling others from here is fine.
-  core()->queue.remove(this);
-  schedule_all(admit_waiters(*core()));
+  schedule_all(admit_waiters(*core(), core()->queue.take_out(this)));
 }
 
 shared_mutex::~shared_mutex() {
@@ -100,22 +103,25 @@ shared_mutex::~shared_mutex() {
 
 // --- semaphore
 
-static goroutine_core* grant_waiters(semaphore_core& c) noexcept {
+// As admit_waiters.
+static goroutine_core* grant_waiters(semaphore_core& c, std::uint32_t places) noexcept {
   goroutine_core* first = nullptr;
   goroutine_core** last = &first;
   while (waiter* w = c.queue.front()) {
     std::size_t const wanted = static_cast<semaphore_wait*>(w)->wanted();
     if (wanted > c.available) break;
     bool const claimed = w->who->try_claim();
-    if (claimed) w->who->winner = w->index;
-    c.queue.remove(w);
+    goroutine_core* const g = w->who;
+    if (claimed) g->winner = w->index;
+    places += c.queue.take_out(w);
     if (!claimed) continue;
     c.available -= wanted;
     c.holders.fetch_add(1, std::memory_order_relaxed);
-    *last = w->who;
-    last = &w->who->next;
+    *last = g;
+    last = &g->next;
   }
   *last = nullptr;
+  c.queue.left(places);
   return first;
 }
 
@@ -124,7 +130,7 @@ void semaphore_core::release(std::size_t n) noexcept {
   {
     spin_guard guard(lock);
     available += n;
-    woken = grant_waiters(*this);
+    woken = grant_waiters(*this, 0);
     // After the last claim: the marker must not see the permit gone and its waiters still parked.
     holders.fetch_sub(1, std::memory_order_release);
   }
@@ -139,8 +145,8 @@ bool semaphore_wait::claim() noexcept {
 }
 
 void semaphore_wait::remove() noexcept {
-  core()->queue.remove(this);
-  schedule_all(grant_waiters(*core()));  // a large request that gives up may have kept small ones waiting
+  // A large request that gives up may have kept small ones waiting.
+  schedule_all(grant_waiters(*core(), core()->queue.take_out(this)));
 }
 
 std::size_t semaphore::available() const noexcept {
