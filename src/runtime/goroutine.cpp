@@ -30,6 +30,15 @@ spin_lock join_locks[64];
 std::mutex carried_lock;
 std::unordered_map<goroutine_core*, std::exception_ptr> carried;
 
+// Why goroutines were reclaimed: rarer still.
+std::mutex reclaimed_lock;
+std::unordered_map<const goroutine_core*, std::exception_ptr> reclaimed_why;
+void forget_reclaimed(const goroutine_core* g) noexcept {
+  std::exception_ptr last;  // the report goes outside the lock
+  std::lock_guard guard(reclaimed_lock);
+  if (auto node = reclaimed_why.extract(g)) last = std::move(node.mapped());
+}
+
 // A wait for a context's end that has come is a completion, not a cut, though the same end reached the goroutine first.
 bool done_came_with_the_cut(goroutine_core* g) noexcept {
   if (g->wait_count == 0 || g->wait == nullptr) return false;
@@ -283,6 +292,16 @@ std::exception_ptr take_carried(goroutine_core* g) noexcept {
   return node ? std::move(node.mapped()) : nullptr;
 }
 
+void note_reclaimed(const goroutine_core* g, std::exception_ptr why) {
+  std::lock_guard guard(reclaimed_lock);
+  reclaimed_why.insert_or_assign(g, std::move(why));
+}
+std::exception_ptr reclaimed_because(const goroutine_core* g) noexcept {
+  std::lock_guard guard(reclaimed_lock);
+  auto const at = reclaimed_why.find(g);
+  return at != reclaimed_why.end() ? at->second : nullptr;
+}
+
 void throwing_while_unwinding() {
   fatal("a destructor threw while unwinding its goroutine (cancelled or reclaimed); destructors must not throw");
 }
@@ -290,6 +309,8 @@ void throwing_while_unwinding() {
 void free_goroutine(goroutine_core* g) noexcept {
   if (g->bits & g_completed) g->type->drop_result(g);
   if (g->bits & g_failed) g->failure.~exception_ptr();
+  if (g->killed.load(std::memory_order_relaxed) != 0) [[unlikely]]
+    forget_reclaimed(g);
   std::uint64_t const word = g->park.load(std::memory_order_relaxed);
   std::uint32_t const bytes = g->type->bytes;
   g->park.store(next_epoch(word, park_state::free), std::memory_order_release);
