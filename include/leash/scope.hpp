@@ -327,6 +327,10 @@ class scope : scope_core {
   /// Ends the scope's context: the body and all members unwind at their next wait. Idempotent. From any thread that may
   /// use the scope.
   void cancel(std::string_view why = {}, std::source_location where = std::source_location::current()) {
+#if LEASH_SENTINEL
+    if (auto const check = check_use.load(std::memory_order_relaxed); check != nullptr) [[unlikely]]
+      check(core(), core(), capability::canceller);
+#endif
     end_context(this, context_error::cancelled,
                 std::make_shared<cancel_cause>(cancel_cause{std::string(why), where, nullptr}));
   }

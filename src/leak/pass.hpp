@@ -47,6 +47,10 @@ struct leak_findings {
 };
 
 leak_report make_report(leak_pass&&);
+#if LEASH_SENTINEL
+/// Notes which frames and blocks nobody can reach any more: a handle there that is used all the same ends the program.
+void seal(const leak_pass&);
+#endif
 leak_report find_leaks_of(const runtime*, bool confined = true);
 /// True if a leak that is only confined has waited for less than that.
 bool has_young_confined(const leak_report&, nanoseconds) noexcept;

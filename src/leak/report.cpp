@@ -273,6 +273,9 @@ leak_report make_report(leak_pass&& p) {
     g->judged.store(f.pass.known.nodes[i].word, std::memory_order_relaxed);
 #endif
   }
+#if LEASH_SENTINEL
+  seal(f.pass);
+#endif
   if (f.ids.size() <= described_at_once) f.describe();
   return report;
 }

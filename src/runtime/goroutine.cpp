@@ -156,11 +156,11 @@ std::vector<std::source_location> breaches;
 
 // Objects that nobody reaches by the verdicts of one generation; older ones count no more. A small table in front says
 // without the lock that an object is not among them.
-std::unordered_set<const placed_object*> unreachable;
+std::unordered_set<const object*> unreachable;
 std::uint32_t unreachable_in = 0;
 constinit std::atomic<std::uint32_t> unreachable_hints[1024];  // a generation each
 
-std::atomic<std::uint32_t>& hint_of(const placed_object* o) noexcept {
+std::atomic<std::uint32_t>& hint_of(const object* o) noexcept {
   return unreachable_hints[(reinterpret_cast<std::uintptr_t>(o) >> 4) * 0x9e3779b97f4a7c15u >> 54];
 }
 
@@ -176,7 +176,7 @@ bool breached(std::source_location where) noexcept {
 
 constinit std::atomic<bool> any_unreachable{false};
 
-void note_unreachable(const placed_object* o, std::uint32_t generation) {
+void note_unreachable(const object* o, std::uint32_t generation) {
   std::lock_guard guard(breaches_lock);
   if (generation != unreachable_in) {
     unreachable.clear();
@@ -185,6 +185,12 @@ void note_unreachable(const placed_object* o, std::uint32_t generation) {
   unreachable.insert(o);
   hint_of(o).store(generation, std::memory_order_relaxed);
   any_unreachable.store(true, std::memory_order_relaxed);
+}
+
+bool noted_unreachable(const object* o) noexcept {
+  if (hint_of(o).load(std::memory_order_relaxed) != verdict_generation()) return false;
+  std::lock_guard guard(breaches_lock);
+  return unreachable_in == verdict_generation() && unreachable.contains(o);
 }
 
 void breach(const placed_object* o) noexcept {
