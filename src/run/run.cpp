@@ -140,7 +140,7 @@ struct program::state {
     return moved;
   }
 
-  /// A report lists goroutines as they lie in memory; which of them unwinds first must not depend on that.
+  /// A pass lists goroutines as they lie in memory; which of them unwinds first must not depend on that.
   static void order_simulated(runtime* rt) {
     if (rt->sim == nullptr) return;
     std::sort(rt->sim->ready.begin(), rt->sim->ready.end(), [](auto* a, auto* b) { return a->id < b->id; });
