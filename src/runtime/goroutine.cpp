@@ -234,7 +234,7 @@ void run_goroutine(worker& w, goroutine_core* g) noexcept {
     if (after == after_resume::unwind) {
       unwind(g);
     } else if (after == after_resume::yield) {
-      schedule_last(g);
+      schedule_yielded(w, g);
       break;
     } else {
       finish(w, g);
