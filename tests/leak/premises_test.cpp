@@ -48,9 +48,9 @@ TEST(PremiseDeathTest, ABitCopyOfAHandleEndsTheProgramWhenItIsUsedUp) {
 TEST(PremiseDeathTest, ABitCopyOfAHandleDoesNotCount) {
   breaks(
       []() -> task<> {
-        co_await with_scope([](scope& s) -> task<> {
+        std::unique_ptr<bits> stolen;
+        co_await with_scope([&](scope& s) -> task<> {
           auto [tx, rx] = channel<int>();
-          std::unique_ptr<bits> stolen;
           s.go(
               named("waiter"),
               [](receiver<int> rx, sender<int> tx, std::unique_ptr<bits>& stolen) -> task<> {
@@ -141,8 +141,8 @@ TEST(PremiseDeathTest, AStrangerUsesAnEndAmongAnothersArguments) {
   breaks(
       []() -> task<> {
         std::atomic<sender<int>*> given = nullptr;
+        auto [tx, rx] = channel<int>();
         co_await with_scope([&](scope& s) -> task<> {
-          auto [tx, rx] = channel<int>();
           s.go(
               named("lender"),
               [](receiver<int>& rx, sender<int>&& tx, std::atomic<sender<int>*>& to) -> task<> {
@@ -177,8 +177,8 @@ LEASH_TEST(PremiseTwin, AnEndInAFrameThatAChildUses) {
 }
 // The owner of the frame is leaked, and who borrows from it lives: no breach, for the proof has counted on that.
 LEASH_TEST_OF_LEAKS(PremiseTwin, AnEndInTheFrameOfALeakedOneThatItsChildUses) {
-  co_await with_scope([](scope& outer) -> task<> {
-    event go_on;
+  event go_on;
+  co_await with_scope([&](scope& outer) -> task<> {
     auto [a, from_a] = channel<int>();
     auto [b, from_b] = channel<int>();
     outer.go(
