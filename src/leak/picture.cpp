@@ -152,6 +152,7 @@ class layout {
     }
     std::string summary = std::to_string(core) + " core, " + std::to_string(dependent) + " dependent";
     if (p_.left_out != 0) summary += ", and " + std::to_string(p_.left_out) + " more that are not drawn";
+    if (p_.objects_left_out != 0) summary += "; " + std::to_string(p_.objects_left_out) + " objects are not drawn";
     out_ << "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"" << width << "\" height=\"" << height
          << "\" viewBox=\"0 0 " << width << " " << height << "\" role=\"img\">\n<title>Leaked goroutines: " << summary
          << "</title>\n";

@@ -24,9 +24,10 @@ struct leak_picture {
   };
   std::vector<box> boxes;
   std::vector<link> links;
-  std::size_t left_out = 0;  // leaks without a box: more would be no picture
+  std::size_t left_out = 0;          // leaks without a box: more would be no picture
+  std::size_t objects_left_out = 0;  // what is needed and has no box
 };
-inline constexpr std::size_t drawn_leaks = 40;
+inline constexpr std::size_t drawn_leaks = 40, drawn_boxes = 160;
 
 /// Self-contained SVG. The same boxes and links give the same text.
 std::string draw(const leak_picture&);

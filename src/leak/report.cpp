@@ -155,11 +155,13 @@ class painter {
       graph_object const& o = g_.objects[w.object];
       if (has_contents(o.type) && placed != none) {
         std::uint32_t const memory = box_of(w.object, to_.boxes[box].knot);
+        if (memory == none) return;
         link(placed, memory, kind::held);
         add_holders(w.object, w.which, memory, 0);
         return;
       }
       std::uint32_t const what = box_of(w.object, to_.boxes[box].knot);
+      if (what == none) return;
       link(box, what, kind::waits);
       if (is_placed(o.type)) {
         placed = what;
@@ -182,7 +184,7 @@ class painter {
       }
       std::uint32_t const k = g_.object_of(holders[i]);
       std::uint32_t const memory = box_of(k, to_.boxes[box].knot);
-      if (memory == box) continue;
+      if (memory == none || memory == box) continue;
       link(box, memory, kind::held);
       if (depth == 4) continue;
       bool const buffer = g_.nodes[holders[i]].kind == node_kind::buffer;
@@ -191,9 +193,12 @@ class painter {
     }
   }
 
+  /// none: there are too many.
   std::uint32_t box_of(std::uint32_t object, std::uint32_t knot) {
-    auto const [at, fresh] = box_of_object_.try_emplace(object, graph::size32(to_.boxes.size()));
-    if (fresh) {
+    bool const full = to_.boxes.size() >= drawn_boxes;
+    auto const [at, fresh] = box_of_object_.try_emplace(object, full ? none : graph::size32(to_.boxes.size()));
+    if (fresh && full) ++to_.objects_left_out;
+    if (fresh && !full) {
       leak_picture::box b;
       b.knot = knot;
       b.story = name_object(g_, object);

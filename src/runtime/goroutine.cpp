@@ -29,9 +29,9 @@ namespace {
 std::mutex carried_lock;
 std::unordered_map<goroutine_core*, std::exception_ptr> carried;
 
-// Why goroutines were reclaimed: rarer still.
+// Why goroutines were reclaimed: rarer still. Outlives static handles.
 std::mutex reclaimed_lock;
-std::unordered_map<const goroutine_core*, std::exception_ptr> reclaimed_why;
+auto& reclaimed_why = *new std::unordered_map<const goroutine_core*, std::exception_ptr>;
 void forget_reclaimed(const goroutine_core* g) noexcept {
   std::exception_ptr last;  // the report goes outside the lock
   std::lock_guard guard(reclaimed_lock);

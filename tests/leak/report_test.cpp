@@ -304,6 +304,33 @@ LEASH_TEST_OF_LEAKS(Picture, OfManyDrawsTheFirstAndSaysHowManyAreLeftOut) {
   });
 }
 
+LEASH_TEST_OF_LEAKS(Picture, OfASelectOverManyDrawsSomeOfThem) {
+  co_await with_scope([](scope& s) -> task<> {
+    constexpr std::size_t cases = 400;
+    std::vector<receiver<int>> from;
+    tracked_vector<sender<int>> to;
+    for (std::size_t i = 0; i < cases; ++i) {
+      auto [tx, rx] = channel<int>();
+      to.push_back(std::move(tx));
+      from.push_back(std::move(rx));
+    }
+    s.go(
+        named("many"),
+        [](std::vector<receiver<int>> from, tracked_vector<sender<int>>) -> task<> { (void)co_await select(from); },
+        std::move(from), std::move(to));
+    to = tracked_vector<sender<int>>();  // what was moved from shares the pool
+    co_await parked("many", "select");
+    auto const r = find_leaks();
+    CO_ASSERT_EQ(r.size(), 1u);
+    std::string const svg = r.to_svg();
+    xml const read(svg);
+    EXPECT_EQ(read.error, "") << svg;
+    EXPECT_NE(read.text.find("; 242 objects are not drawn"), std::string::npos) << svg.substr(0, 500);
+    EXPECT_EQ(read.elements.at("g"), static_cast<int>(drawn_boxes));
+    s.cancel();
+  });
+}
+
 // Every kind of wait and place can be drawn.
 LEASH_TEST_OF_LEAKS(Picture, OfAllKinds) {
   co_await with_scope([](scope& s) -> task<> {
