@@ -1,5 +1,7 @@
 // A growing array for the millions of small records of a pass: large ones lie in huge pages, since touching memory in
 // steps of 4 KiB for the first time would cost more than all the rest of the pass.
+//
+// What is reserved but not used costs nothing: it is never touched. What resize() adds is zero.
 #pragma once
 #include <sys/mman.h>
 
@@ -32,7 +34,10 @@ class huge_array {
     std::swap(mapped_, o.mapped_);
     return *this;
   }
-  ~huge_array() { give_back(); }
+  ~huge_array() {
+    if (data_ == nullptr) return;
+    mapped_ != 0 ? void(munmap(static_cast<void*>(data_), mapped_)) : std::free(data_);
+  }
 
   std::size_t size() const noexcept { return size_; }
   bool empty() const noexcept { return size_ == 0; }
@@ -44,7 +49,6 @@ class huge_array {
   const T& operator[](std::size_t i) const noexcept { return data_[i]; }
   T& back() noexcept { return data_[size_ - 1]; }
   void pop_back() noexcept { --size_; }
-  void clear() noexcept { size_ = 0; }
   void push_back(const T& v) {
     if (size_ == capacity_) [[unlikely]] {
       T const copy = v;  // it may lie in here
@@ -54,22 +58,23 @@ class huge_array {
     }
     data_[size_++] = v;
   }
-  /// n elements, each a copy of v.
-  void assign(std::size_t n, const T& v) {
-    size_ = 0;
-    reserve(n);
-    std::fill_n(data_, n, v);
+  /// For arrays that never shrink: what is new is zero.
+  void resize(std::size_t n) {
+    if (n > capacity_) reserve(std::max(n, capacity_ * 2));
     size_ = n;
   }
   void reserve(std::size_t n) {
     if (n <= capacity_) return;
     std::size_t const bytes = n * sizeof(T);
-    std::size_t const mapped = bytes < page ? 0 : rounded(bytes);
-    T* const bigger = static_cast<T*>(mapped != 0 ? map(mapped) : std::malloc(bytes));
+    std::size_t const mapped = bytes < page / 4 ? 0 : rounded(bytes);
+    void* const bigger = mapped != 0 ? map(mapped) : std::calloc(n, sizeof(T));
     if (bigger == nullptr) throw std::bad_alloc();
-    if (size_ != 0) std::memcpy(static_cast<void*>(bigger), data_, size_ * sizeof(T));
-    give_back();
-    data_ = bigger;
+    // The pages move over as they are, where they can.
+    if (mapped_ == 0 || mremap(data_, mapped_, mapped_, MREMAP_MAYMOVE | MREMAP_FIXED, bigger) == MAP_FAILED) {
+      if (size_ != 0) std::memcpy(bigger, data_, size_ * sizeof(T));
+      mapped_ != 0 ? void(munmap(static_cast<void*>(data_), mapped_)) : std::free(data_);
+    }
+    data_ = static_cast<T*>(bigger);
     capacity_ = mapped != 0 ? mapped / sizeof(T) : n;
     mapped_ = mapped;
   }
@@ -86,14 +91,10 @@ class huge_array {
     madvise(from + head, bytes, MADV_HUGEPAGE);
     return from + head;
   }
-  void give_back() noexcept {
-    if (data_ == nullptr) return;
-    mapped_ != 0 ? void(munmap(static_cast<void*>(data_), mapped_)) : std::free(data_);
-  }
 
   T* data_ = nullptr;
   std::size_t size_ = 0, capacity_ = 0;
-  std::size_t mapped_ = 0;  // bytes; 0: from malloc
+  std::size_t mapped_ = 0;  // bytes; 0: from calloc
 };
 
 }  // namespace leash

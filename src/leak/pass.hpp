@@ -21,8 +21,8 @@ inline constexpr std::size_t described_at_once = 10'000;  // leaks of one report
 
 struct leak_pass {
   graph known;
-  std::vector<std::uint32_t> dead;                             // nodes that were proved, core first
-  std::vector<std::uint32_t> component;                        // by position in dead
+  huge_array<std::uint32_t> dead;                              // nodes that were proved, core first
+  huge_array<std::uint32_t> component;                         // by node
   std::size_t core = 0;                                        // how many of `dead` are core
   std::vector<std::pair<std::uint32_t, std::uint32_t>> needs;  // who waits for whom, by position in dead; for few only
 
@@ -39,7 +39,7 @@ struct leak_findings {
   leak_pass pass;
   std::once_flag described;
   std::vector<leak> leaks;
-  std::vector<std::uint64_t> ids;  // by position in pass.dead, as found
+  huge_array<std::uint64_t> ids;  // by position in pass.dead, as found
   explicit leak_findings(leak_pass&& p) : pass(std::move(p)) {}
   void describe();
 };

@@ -74,17 +74,18 @@ leak_pass::leak_pass(const runtime* only, bool confined) {
 void leak_findings::describe() {
   std::call_once(described, [&] {
     leaks.resize(pass.dead.size());
+    pass.known.index_holders(false);
     known_goroutines infos;
     infos.reserve(pass.dead.size());
     for (std::size_t d = 0; d < pass.dead.size(); ++d) {
-      graph_node const& n = pass.known.nodes[pass.dead[d]];
-      goroutine_core* g = pass.known.goroutine_at(pass.dead[d]);
+      std::uint32_t const node = pass.dead[d];
+      goroutine_core* g = pass.known.goroutine_at(node);
       leak& l = leaks[d];
       l.role = d < pass.core ? leak_role::core : leak_role::dependent;
-      l.grade = n.flags & graph_node::confined ? leak_grade::confined : leak_grade::proven;
-      if (g->park.load(std::memory_order_acquire) == n.word) look_at(g, nullptr, l.who);
+      l.grade = pass.known.flags[node] & node_flag::confined ? leak_grade::confined : leak_grade::proven;
+      if (g->park.load(std::memory_order_acquire) == pass.known.words[node]) look_at(g, nullptr, l.who);
       l.who.id = ids[d];
-      infos.emplace(pass.dead[d], &l.who);
+      infos.emplace(node, &l.who);
     }
     for (std::size_t d = 0; d < pass.dead.size(); ++d) leaks[d].why = why_leaked(pass.known, pass.dead[d], infos);
   });
@@ -94,7 +95,7 @@ void leak_findings::describe() {
 static void note_places(const graph& known, std::uint32_t node) {
   known.for_each_wait(node, [&](const graph_wait& w) {
     if (w.which != 0) return;
-    object_type const t = known.objects[w.object].type;
+    object_type const t = known.objects[w.object].type();
     if (t == object_type::event || t == object_type::condition)
       note_unreachable(known.object_at<placed_object>(w.object), known.generation);
   });
@@ -111,12 +112,12 @@ leak_report make_report(leak_pass&& p) {
     std::uint64_t const id = frozen::read(g->id);
     std::atomic_thread_fence(std::memory_order_acquire);
     // 0: it was cut short since, from outside, and its slot may be another goroutine's.
-    f.ids.push_back(g->park.load(std::memory_order_relaxed) == f.pass.known.nodes[i].word ? id : 0);
+    f.ids.push_back(g->park.load(std::memory_order_relaxed) == f.pass.known.words[i] ? id : 0);
     if (f.pass.known.any_placed) note_places(f.pass.known, i);
 #if LEASH_SENTINEL
-    if (f.pass.known.nodes[i].flags & graph_node::confined) continue;
+    if (f.pass.known.flags[i] & node_flag::confined) continue;
     g->judged_in.store(f.pass.known.generation, std::memory_order_relaxed);
-    g->judged.store(f.pass.known.nodes[i].word, std::memory_order_relaxed);
+    g->judged.store(f.pass.known.words[i], std::memory_order_relaxed);
 #endif
   }
   if (f.ids.size() <= described_at_once) f.describe();
@@ -133,7 +134,7 @@ bool has_young_confined(const leak_report& r, nanoseconds settled) noexcept {
   graph const& known = r.findings->pass.known;
   auto const limit = static_cast<std::uint32_t>(settled.count() / 1'000'000);
   return std::any_of(r.findings->pass.dead.begin(), r.findings->pass.dead.end(), [&](std::uint32_t i) {
-    return (known.nodes[i].flags & graph_node::confined) != 0 &&
+    return (known.flags[i] & node_flag::confined) != 0 &&
            coarse_tick() - frozen::read(known.goroutine_at(i)->parked_at) < limit;
   });
 }
