@@ -53,48 +53,62 @@ class knots {
 
   // --- the edges of a vertex, one after the other
 
-  struct edges {
-    std::uint32_t at, end;
-  };
-  edges edges_of(std::uint32_t vertex) const {
-    if (vertex < g_.nodes()) return {2 * g_.first_link[vertex], 2 * g_.first_link[vertex + 1] + 1};
-    return {g_.lists[(vertex - g_.nodes()) / 2], 0};
+  // A vertex of a list: the item to look at. A node: what is next of its links, of which some lead to two vertices, and
+  // after them its home and its joiners.
+  using position = std::uint32_t;
+  position first_of(std::uint32_t vertex) const {
+    return vertex < g_.nodes() ? g_.first_link[vertex] : g_.lists[(vertex - g_.nodes()) / 2];
   }
   /// Where the next edge leads to; none: there is no more.
-  std::uint32_t next(std::uint32_t vertex, edges& e) {
+  std::uint32_t next(std::uint32_t vertex, position& at) {
     if (vertex < g_.nodes()) {
-      while (e.at != e.end)
-        if (std::uint32_t const to = edge(vertex, e.at++, e.end); to != none) return to;
+      std::uint32_t const end = g_.first_link[vertex + 1];
+      while (at % second < end)
+        if (std::uint32_t const to = link(vertex, at); to != none) return to;
+      while (at < end + 2) {
+        bool const home = at++ == end;
+        if (std::uint32_t const to =
+                home ? joiners_of_home(vertex) : vertex_of(g_.listeners_of(vertex), graph_wait::joins);
+            to != none)
+          return to;
+      }
       return none;
     }
     std::uint32_t const odd = (vertex - g_.nodes()) & 1;
-    while (e.at != 0) {
-      graph::waiter_item const& item = g_.items[e.at - 1];
-      e.at = item.next_plus_1;
+    while (at != 0) {
+      graph::waiter_item const& item = g_.items[at - 1];
+      at = item.next_plus_1;
       if ((item.one.which & 1) != odd || item.one.which > graph_wait::joins) continue;
       if (std::uint32_t const to = vertex_of(item.one.node_plus_1 - 1); to != none) return to;
     }
     return none;
   }
-  /// Of a node: two for each link, and one to its joiners.
-  std::uint32_t edge(std::uint32_t node, std::uint32_t at, std::uint32_t end) {
-    if (at + 1 == end) return vertex_of(g_.listeners_of(node), graph_wait::joins);
-    graph_link const l = g_.links[at / 2];
-    switch (l.what()) {
-      case graph_link::holds:
-      case graph_link::holds + 1: {
-        graph_object const& o = g_.objects[l.to];
-        if (at % 2 != 0) return o.owner_plus_1 != 0 && opens(o.type(), l.what()) ? vertex_of(o.owner()) : none;
-        if (o.type() == object_type::scope || (has_contents(o.type()) && joins(node))) return none;
-        return vertex_of(o.waiters, l.what());
-      }
-      case graph_link::home:
-        return at % 2 == 0 ? vertex_of(g_.objects[l.to].waiters, 0) : none;
-      case graph_link::waits:
-        return at % 2 == 0 && in_line(g_.objects[l.to].type()) ? behind(node, l.to) : none;
-      default:
+  static constexpr std::uint32_t second = 1u << 31;  // of a link's two edges
+
+  /// Moves on.
+  std::uint32_t link(std::uint32_t node, position& at) {
+    bool const first = at < second;
+    graph_link const l = g_.links[at % second];
+    std::uint32_t const what = l.what();
+    if (what < graph_link::waits || what >= graph_link::both) {
+      std::uint32_t const which = what < graph_link::waits ? what : what - graph_link::both;
+      if (first && g_.objects[l.to].is_large != 0) {
+        at += second;
+        if (std::uint32_t const owner = g_.owner_of(l.to); owner != none && opens(g_.objects[l.to].type(), which))
+          return vertex_of(owner);
         return none;
+      }
+      at = at % second + 1;
+      object_type const type = g_.objects[l.to].type();
+      if (type == object_type::scope || (has_contents(type) && joins(node))) return none;
+      return vertex_of(g_.waiters_at(l.to), which);
     }
+    ++at;
+    return what == graph_link::waits && in_line(g_.objects[l.to].type()) ? behind(node, l.to) : none;
+  }
+  std::uint32_t joiners_of_home(std::uint32_t node) {
+    std::uint32_t const home = g_.home_of(node);
+    return home != none ? vertex_of(g_.waiters_at(home), 0) : none;
   }
   /// A capability of that class gives its holder what lies in the object.
   static bool opens(object_type t, std::uint32_t which) noexcept {
@@ -132,7 +146,7 @@ class knots {
     open(root);
     while (!path_.empty()) {
       step& s = path_.back();
-      std::uint32_t const to = next(s.vertex, s.left);
+      std::uint32_t const to = next(s.vertex, s.at);
       if (to != none && place_[to] == 0) {
         open(to);
       } else if (to != none) {
@@ -140,26 +154,26 @@ class knots {
       } else {
         step const over = s;
         path_.pop_back();
-        over.lowest ? close(over.vertex) : finished_.push_back(over.vertex);
+        over.lowest != 0 ? close(over.vertex) : finished_.push_back(over.vertex);
         if (!path_.empty()) reached(path_.back(), over.vertex);
       }
     }
   }
   void open(std::uint32_t v) {
     place_[v] = next_number_++;
-    path_.push_back({v, edges_of(v), true});
+    path_.push_back({v & (second - 1), 1, first_of(v)});
   }
   struct step {
-    std::uint32_t vertex;
-    edges left;
-    bool lowest;  // it has not reached any earlier one
+    std::uint32_t vertex : 31;
+    std::uint32_t lowest : 1;  // it has not reached any earlier one
+    position at;
   };
   void reached(step& from, std::uint32_t to) {
     if (place_[to] >= done) {
       left_[UINT32_MAX - place_[to]] = 1;  // from another component: somebody in it waits for somebody outside
     } else if (place_[to] < place_[from.vertex]) {
       place_[from.vertex] = place_[to];
-      from.lowest = false;
+      from.lowest = 0;
     }
   }
   void close(std::uint32_t v) {
@@ -191,8 +205,8 @@ class knots {
       while (!todo.empty() && seen.size() <= 1000) {
         std::uint32_t const v = todo.back();
         todo.pop_back();
-        edges e = edges_of(v);
-        for (std::uint32_t to = next(v, e); to != none; to = next(v, e)) {
+        position at = first_of(v);
+        for (std::uint32_t to = next(v, at); to != none; to = next(v, at)) {
           if (std::find(seen.begin(), seen.end(), to) != seen.end()) continue;
           seen.push_back(to);
           if (position_plus_1[to] != 0) {

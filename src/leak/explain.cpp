@@ -28,8 +28,8 @@ std::string name_object(const graph& g, std::uint32_t k) {
   std::string s = type_name(o.type());
   if (has_contents(o.type())) {
     // Its own record was read when all handles to it had been found: only of a dead one is that sure to be right.
-    if (o.owner() != none && !(g.flags[o.owner()] & node_flag::lent))
-      s += " (" + type_text(*reinterpret_cast<const std::type_info*>(g.words[o.owner()])) + ")";
+    if (std::uint32_t const owner = g.owner_of(k); owner != none && !(g.flags[owner] & node_flag::lent))
+      s += " (" + type_text(*reinterpret_cast<const std::type_info*>(g.words[owner])) + ")";
   } else if (std::source_location const at = site_of(g.object_at(k), o.type()); at.line() != 0) {
     s += " made at " + site(at);
   }
@@ -82,7 +82,7 @@ class teller {
       tell_place();
       return;
     }
-    std::uint32_t const holders = o.found(w.which);
+    std::uint32_t const holders = g_.found(w.object, w.which);
     const char* const what = capability_name(o.type(), w.which);
     if (holders == 0) {
       out_ << ", of which no " << what << " is left";
@@ -105,7 +105,7 @@ class teller {
         return;
       }
       out_ << ", which lies in a " << name_object(g_, w.object);
-      if (g_.objects[w.object].found_0 == 0) {
+      if (g_.found(w.object, 0) == 0) {
         out_ << " that nobody has a handle to";
       } else {
         out_ << " that can be reached only by ";
@@ -214,11 +214,11 @@ live_reason why_live(const graph& g, std::uint32_t node) {
     auto const by_class = [&](std::uint32_t which, const char* use) {
       std::uint8_t const bit = static_cast<std::uint8_t>(1 << (which));
       auto const satisfied_bit = static_cast<std::uint8_t>(graph_object::satisfied_0 << (which));
-      if (!(o.live & (bit | satisfied_bit))) return false;
+      if (!o.is(bit | satisfied_bit)) return false;
       std::string const what = name_object(g, w.object);
       const char* const noun = capability_name(o.type(), which);
       std::uint32_t const total = total_of(g.object_at(w.object), static_cast<std::uint8_t>(which));
-      std::uint32_t const found = o.found(which);
+      std::uint32_t const found = g.found(w.object, which);
       if (total != UINT32_MAX && total > found) {
         std::uint32_t const outside = total - found;
         better(
@@ -229,7 +229,7 @@ live_reason why_live(const graph& g, std::uint32_t node) {
                 "keep it in a frame, or in leash::shared, tracked_vector or tracked_box");
         return true;
       }
-      if (o.live & satisfied_bit) {
+      if (o.is(satisfied_bit)) {
         better(0, "the " + what + " lets it go on; it is being woken");
         return true;
       }

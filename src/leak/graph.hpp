@@ -5,10 +5,11 @@
 //   link    from a node to an object or node: it holds a capability, waits for something, belongs to a scope...
 //
 // Goroutines and objects go by the number of their slot (slot_map.hpp); other nodes follow the goroutines. A pass over a
-// million goroutines is a matter of memory touched, for the most part for the first time: 13 bytes for a goroutine, 16
+// million goroutines is a matter of memory touched, for the most part for the first time: 13 bytes for a goroutine, 8
 // for an object, 4 for a link.
 #pragma once
 #include <algorithm>
+#include <bit>
 #include <cstdint>
 #include <leash/scope.hpp>
 #include <new>
@@ -40,7 +41,8 @@ struct memory_node {
 };
 
 struct graph_link {
-  enum kind : std::uint8_t { holds = 0, waits = 2, home = 7, kin = 8, owns = 9 };  // + class, + graph_wait::which
+  // + class, + graph_wait::which. Both: it holds the class, and waits for the other one, as who receives does.
+  enum kind : std::uint8_t { holds = 0, waits = 2, kin = 7, owns = 8, both = 9 };
   std::uint32_t to : 28;
   std::uint32_t what_bits : 4;
   std::uint32_t what() const noexcept { return what_bits; }
@@ -67,33 +69,26 @@ struct waiter_set {
   bool empty() const noexcept { return node_plus_1 == 0 && is_list == 0; }
 };
 
+/// What most objects need. Others, scopes and whatever has contents or a thousand handles among them, are large.
 struct graph_object {
-  std::uint32_t found_0;  // handles in frozen memory; scope, lineage: parked members
   union {
     waiter_set waiters;
-    std::uint32_t up_plus_1;  // lineage: the one above
+    std::uint32_t large;  // its number
   };
-  std::uint32_t owner_plus_1;  // node. scope: who runs its body; lineage: its starter; else: its contents
-  std::uint32_t found_1 : 20;  // more count as too many to tell
   std::uint32_t type_bits : 4;
-  std::uint32_t live : 8;  // see below
-
-  static constexpr std::uint32_t too_many = (1u << 20) - 1;
+  std::uint32_t live_bits : 8;
+  std::uint32_t is_large : 1;
+  std::uint32_t found_0 : 10;  // handles in frozen memory, by class
+  std::uint32_t found_1 : 9;
 
   object_type type() const noexcept { return static_cast<object_type>(type_bits); }
   void set_type(object_type t) noexcept {
     type_bits = t <= object_type::chunk ? static_cast<std::uint32_t>(t) & 15 : 0;
   }
-  std::uint32_t owner() const noexcept { return owner_plus_1 - 1; }  // or none
-  std::uint32_t found(std::uint32_t which) const noexcept { return which == 0 ? found_0 : found_1; }
-  void add_found(std::uint32_t which) noexcept {
-    if (which == 0)
-      ++found_0;
-    else if (found_1 != too_many)
-      ++found_1;
-  }
+  bool is(std::uint8_t live_bit) const noexcept { return (live_bits & live_bit) != 0; }
+  void set(unsigned live_bit) noexcept { live_bits |= live_bit & 255; }
 
-  // `live`: bit per class: a capability of it may still be used
+  // bit per class: a capability of it may still be used
   static constexpr std::uint8_t class_0 = 1, class_1 = 2;
   static constexpr std::uint8_t live_member = 4;                      // scope, lineage: a member that is not parked
   static constexpr std::uint8_t member_seen = 8;                      // its ancestors have been told
@@ -101,7 +96,16 @@ struct graph_object {
   static constexpr std::uint8_t external = 32;                        // class 0 or 1: somebody outside holds one
   static constexpr std::uint8_t satisfied_0 = 64, satisfied_1 = 128;  // a wait of the class is being completed
 };
-static_assert(sizeof(graph_object) == 16);
+static_assert(sizeof(graph_object) == 8);
+
+struct large_object {
+  std::uint32_t found[2];  // scope, lineage: [0] parked members
+  union {
+    waiter_set waiters;
+    std::uint32_t up_plus_1;  // lineage: the one above
+  };
+  std::uint32_t owner_plus_1;  // node. scope: who runs its body; lineage: its starter; else: its contents
+};
 
 struct graph {
   slot_map slots;
@@ -113,7 +117,14 @@ struct graph {
   std::vector<memory_node> memory;  // by node, from goroutines() on
   huge_array<graph_link> links;
   huge_array<graph_object> objects;  // by object; type none: not met
-  huge_array<waiter_set> listeners;  // by node: waits for its end, or for its frames. Empty if there are none at all
+  huge_array<large_object> large;
+  struct home_block {
+    std::uint64_t starts;  // bit per node: it has another home than the one before
+    std::uint32_t first;   // in `homes`
+  };
+  huge_array<home_block> home_blocks;  // 64 nodes each
+  huge_array<std::uint32_t> homes;     // objects
+  huge_array<waiter_set> listeners;    // by node: waits for its end, or for its frames. Empty if there are none at all
   // Of sets of waiters with more than one in it.
   struct waiter_item {
     waiter_set one;
@@ -166,13 +177,15 @@ struct graph {
   void for_each_edge(std::uint32_t node, F&& f) const {
     for_each_link(node, [&](graph_link l) {
       if (l.what() < graph_link::waits) f(graph_edge{l.to, l.what()});
+      if (l.what() >= graph_link::both) f(graph_edge{l.to, l.what() - graph_link::both});
     });
   }
   template <class F>
   void for_each_wait(std::uint32_t node, F&& f) const {
     for_each_link(node, [&](graph_link l) {
-      if (l.what() >= graph_link::waits && l.what() < graph_link::home)
+      if (l.what() >= graph_link::waits && l.what() < graph_link::kin)
         f(graph_wait{l.to, l.what() - graph_link::waits});
+      if (l.what() >= graph_link::both) f(graph_wait{l.to, graph_link::both + 1 - l.what()});
     });
   }
   std::uint32_t waits_of(std::uint32_t node) const {
@@ -180,19 +193,59 @@ struct graph {
     for_each_wait(node, [&](const graph_wait&) { ++n; });
     return n;
   }
-  /// The scope that a goroutine belongs to; none: unknown.
-  std::uint32_t home_of(std::uint32_t node) const {
-    std::uint32_t home = none;
-    for_each_link(node, [&](graph_link l) {
-      if (l.what() == graph_link::home) home = l.to;
-    });
-    return home;
-  }
   void add_link(std::uint32_t to, std::uint32_t what) {
     if (links.size() == most_links) throw std::bad_alloc();
     links.push_back({to, what});
   }
   static constexpr std::size_t most_links = (std::size_t{1} << 31) - 2;
+
+  // --- objects
+
+  std::uint32_t found(std::uint32_t k, std::uint32_t which) const noexcept {
+    graph_object const& o = objects[k];
+    return o.is_large != 0 ? large[o.large].found[which] : which == 0 ? o.found_0 : o.found_1;
+  }
+  void add_found(std::uint32_t k, std::uint32_t which) {
+    graph_object& o = objects[k];
+    if (o.is_large != 0) {
+      ++large[o.large].found[which];
+    } else if (which == 0) {
+      if (++o.found_0 == 1023) make_large(o);
+    } else {
+      if (++o.found_1 == 511) make_large(o);
+    }
+  }
+  waiter_set& waiters_at(std::uint32_t k) noexcept {
+    graph_object& o = objects[k];
+    return o.is_large != 0 ? large[o.large].waiters : o.waiters;
+  }
+  std::uint32_t owner_of(std::uint32_t k) const noexcept {
+    graph_object const& o = objects[k];
+    return o.is_large != 0 ? large[o.large].owner_plus_1 - 1 : none;
+  }
+  void set_owner(std::uint32_t k, std::uint32_t node) { as_large(k).owner_plus_1 = node + 1; }
+  large_object& as_large(std::uint32_t k) {
+    graph_object& o = objects[k];
+    if (o.is_large == 0) make_large(o);
+    return large[o.large];
+  }
+
+  // --- the scope that a goroutine belongs to: most belong to that of the one before
+
+  /// In the order of the nodes. none: unknown.
+  void set_home(std::uint32_t node, std::uint32_t k) {
+    while (home_blocks.size() <= node / 64) home_blocks.push_back({0, size32(homes.size())});
+    home_block& b = home_blocks[node / 64];
+    if (b.starts != 0 && homes.back() == k) return;
+    b.starts |= std::uint64_t{1} << node % 64;
+    homes.push_back(k);
+  }
+  std::uint32_t home_of(std::uint32_t node) const noexcept {
+    if (node >= goroutines() || node / 64 >= home_blocks.size()) return none;
+    home_block const& b = home_blocks[node / 64];
+    std::uint64_t const up_to_it = b.starts & (~std::uint64_t{0} >> (63 - node % 64));
+    return up_to_it == 0 ? none : homes[b.first + static_cast<std::uint32_t>(std::popcount(up_to_it)) - 1];
+  }
 
   // --- who waits for it
 
@@ -242,6 +295,12 @@ struct graph {
   static std::uint32_t size32(std::size_t n) noexcept { return static_cast<std::uint32_t>(n); }
 
  private:
+  void make_large(graph_object& o) {
+    large.push_back({{o.found_0, o.found_1}, {o.waiters}, 0});
+    o.is_large = 1;
+    o.large = size32(large.size() - 1);
+  }
+
   std::vector<holder> holders_;
 };
 

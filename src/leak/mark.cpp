@@ -71,48 +71,47 @@ class marker {
       bool live = type != o.type();  // another object by now
       if (!live) {
         std::uint32_t const remotes = total_of(s, 1);
-        live = members_of(s) != o.found_0 + o.found_1 || remotes != o.found_1 || o.found_1 == graph_object::too_many ||
-               left_since(s, g_.pass);
+        live = members_of(s) != g_.found(k, 0) + g_.found(k, 1) || remotes != g_.found(k, 1) || left_since(s, g_.pass);
       }
       if (live) {
-        o.live |= graph_object::live_member;
+        o.set(graph_object::live_member);
         member_live(k);
-      } else if (o.found_0 + o.found_1 == 0) {
+      } else if (g_.found(k, 0) + g_.found(k, 1) == 0) {
         class_live(k, 0);  // rule 1: nobody is left, its joiner is being woken
       }
-      if (o.owner() == none) class_live(k, graph_wait::cancels);  // an owner that is not parked can cancel it
+      if (g_.owner_of(k) == none) class_live(k, graph_wait::cancels);  // an owner that is not parked can cancel it
       return;
     }
     if (o.type() == object_type::lineage) {
       auto* l = static_cast<const lineage*>(what);
-      bool const seen = type == o.type() && frozen::read(l->members) == o.found_0;
+      bool const seen = type == o.type() && frozen::read(l->members) == g_.found(k, 0);
       std::atomic_thread_fence(std::memory_order_acquire);
       if (!seen || frozen::read(l->left_in) == g_.pass) {
-        o.live |= graph_object::live_member;
+        o.set(graph_object::live_member);
         lineage_live(k);
       }
       return;
     }
     // One that stands in line but was not seen waiting runs, and is leaving the line. Before the totals: who has left
     // it by now, and whom it let in, has been counted there.
-    bool const line_moves = type == o.type() && in_line(type) && queued_at(what) != waiting_at(o);
+    bool const line_moves = type == o.type() && in_line(type) && queued_at(what) != waiting_at(k);
     object_state const now = type == o.type() ? state_of(what, type) : object_state::unknown();
     for (std::uint8_t which = 0; which < 2; ++which) {
-      if (now.total[which] != o.found(which) || (which == 1 && o.found_1 == graph_object::too_many))
-        o.live |= static_cast<std::uint8_t>(graph_object::class_0 << which) | graph_object::external;
-      if (now.satisfied[which]) o.live |= static_cast<std::uint8_t>(graph_object::satisfied_0 << which);
+      if (now.total[which] != g_.found(k, which)) o.set((graph_object::class_0 << which) | graph_object::external);
+      if (now.satisfied[which]) o.set(graph_object::satisfied_0 << which);
     }
-    if (line_moves) o.live |= graph_object::satisfied_0;
+    if (line_moves) o.set(graph_object::satisfied_0);
     // The last receiver is gone or going: what is buffered is being destroyed.
-    if (type == object_type::channel && now.total[1] == 0) o.live |= graph_object::class_1;
-    if (o.live & graph_object::class_0) class_live(k, 0);
-    if (o.live & graph_object::class_1) class_live(k, 1);
-    if (o.live & graph_object::satisfied_0) waiters_live(k, 0);
-    if (o.live & graph_object::satisfied_1) waiters_live(k, 1);
+    if (type == object_type::channel && now.total[1] == 0) o.set(graph_object::class_1);
+    if (o.live_bits == 0) return;
+    if (o.is(graph_object::class_0)) class_live(k, 0);
+    if (o.is(graph_object::class_1)) class_live(k, 1);
+    if (o.is(graph_object::satisfied_0)) waiters_live(k, 0);
+    if (o.is(graph_object::satisfied_1)) waiters_live(k, 1);
   }
-  std::uint32_t waiting_at(const graph_object& o) const noexcept {
+  std::uint32_t waiting_at(std::uint32_t k) const noexcept {
     std::uint32_t n = 0;
-    g_.for_each_waiter(o.waiters, [&](std::uint32_t, std::uint32_t) { ++n; });
+    g_.for_each_waiter(g_.waiters_at(k), [&](std::uint32_t, std::uint32_t) { ++n; });
     return n;
   }
 
@@ -144,7 +143,7 @@ class marker {
   }
 
   void waiters_live(std::uint32_t k, std::uint32_t which) {
-    g_.for_each_waiter(g_.objects[k].waiters, [&](std::uint32_t node, std::uint32_t of) {
+    g_.for_each_waiter(g_.waiters_at(k), [&](std::uint32_t node, std::uint32_t of) {
       if (of == which) now_live(node);
     });
   }
@@ -159,9 +158,10 @@ class marker {
     waiters_live(k, which);
     if (o.type() == object_type::channel && which == 0)
       waiters_live(k, 1);  // who has a sender can close: sends end too
-    if (o.owner() == none) return;
+    std::uint32_t const owner = g_.owner_of(k);
     // Who has a handle reaches a block's contents; who has a receiver, what is buffered.
-    if (has_contents(o.type()) || (o.type() == object_type::channel && which == 1)) later_.push_back(o.owner());
+    if (owner != none && (has_contents(o.type()) || (o.type() == object_type::channel && which == 1)))
+      later_.push_back(owner);
   }
 
   /// What it holds may be used.
@@ -175,11 +175,12 @@ class marker {
         case graph_link::holds + 1:
           holder_live(l.to, l.what());
           break;
+        case graph_link::both:
+        case graph_link::both + 1:
+          holder_live(l.to, l.what() - graph_link::both);
+          break;
         case graph_link::owns:
           class_live(l.to, graph_wait::cancels);  // it may cancel what it runs
-          break;
-        case graph_link::home:
-          member_live(l.to);
           break;
         case graph_link::kin:
           lineage_live(l.to);
@@ -189,6 +190,7 @@ class marker {
       }
     });
     listeners_live(i, graph_wait::frames);
+    if (std::uint32_t const home = g_.home_of(i); home != none) member_live(home);
   }
 
   void holder_live(std::uint32_t k, std::uint32_t which) {
@@ -196,29 +198,30 @@ class marker {
     auto const bit = static_cast<std::uint8_t>(1 << which);
     if (o.type() == object_type::scope) {
       member_live(k);
-    } else if (!(o.live & bit)) {
-      o.live |= bit;
+    } else if (!o.is(bit)) {
+      o.set(bit);
       class_live(k, which);
     }
   }
 
   void member_live(std::uint32_t k) {
     graph_object& o = g_.objects[k];
-    if (o.live & graph_object::member_seen) return;
-    o.live |= graph_object::member_seen;
+    if (o.is(graph_object::member_seen)) return;
+    o.set(graph_object::member_seen);
     class_live(k, 0);                    // who joins it
     class_live(k, graph_wait::cancels);  // who waits for its end
-    if (o.owner() != none) later_.push_back(o.owner());
+    if (std::uint32_t const owner = g_.owner_of(k); owner != none) later_.push_back(owner);
   }
 
   void lineage_live(std::uint32_t k) {
     for (;;) {
       graph_object& o = g_.objects[k];
-      if (o.live & graph_object::member_seen) return;
-      o.live |= graph_object::member_seen;
-      if (o.owner() != none) later_.push_back(o.owner());
-      if (o.up_plus_1 == 0) return;
-      k = o.up_plus_1 - 1;
+      if (o.is(graph_object::member_seen)) return;
+      o.set(graph_object::member_seen);
+      large_object const& l = g_.as_large(k);
+      if (l.owner_plus_1 != 0) later_.push_back(l.owner_plus_1 - 1);
+      if (l.up_plus_1 == 0) return;
+      k = l.up_plus_1 - 1;
     }
   }
 
@@ -237,8 +240,8 @@ class marker {
       g_.for_each_wait(i, [&](const graph_wait& w) {
         if (w.which != 0 || !in_line(g_.objects[w.object].type())) return;
         graph_object& o = g_.objects[w.object];
-        if (o.live & graph_object::line_seen) return;
-        o.live |= graph_object::line_seen;
+        if (o.is(graph_object::line_seen)) return;
+        o.set(graph_object::line_seen);
         class_live(w.object, 0);
       });
     }

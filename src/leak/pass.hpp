@@ -37,11 +37,16 @@ void find_knots(leak_pass&);
 /// Behind a leak_report.
 struct leak_findings {
   leak_pass pass;
-  std::once_flag described;
+  std::once_flag described, identified;
   std::vector<leak> leaks;
-  huge_array<std::uint64_t> ids;  // by position in pass.dead, as found
   explicit leak_findings(leak_pass&& p) : pass(std::move(p)) {}
   void describe();
+  /// By position in pass.dead. 0: it was cut short, from outside, before anybody asked; its slot may be another
+  /// goroutine's.
+  const std::vector<std::uint64_t>& ids();
+
+ private:
+  std::vector<std::uint64_t> ids_;
 };
 
 leak_report make_report(leak_pass&&);

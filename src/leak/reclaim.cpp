@@ -51,6 +51,7 @@ std::vector<std::pair<goroutine_core*, std::uint64_t>> kill_victims(const leak_r
   std::vector<std::pair<goroutine_core*, std::uint64_t>> victims;
   if (r.findings == nullptr) return victims;
   leak_findings& f = *r.findings;
+  auto const& ids = f.ids();
   // One of each knot: the newest that may be chosen. The order of ids makes the choice the same in every run of a
   // schedule.
   std::unordered_map<std::uint32_t, std::size_t> chosen;
@@ -64,15 +65,15 @@ std::vector<std::pair<goroutine_core*, std::uint64_t>> kill_victims(const leak_r
     if ((f.pass.known.flags[node] & node_flag::confined) && !o.confined) continue;
     if (is_unreclaimable(g)) continue;
     auto [it, fresh] = chosen.try_emplace(f.pass.component[node], d);
-    if (!fresh && f.ids[it->second] < f.ids[d]) it->second = d;
+    if (!fresh && ids[it->second] < ids[d]) it->second = d;
   }
   std::vector<std::size_t> in_order;
   for (auto& [component, d] : chosen) in_order.push_back(d);
-  std::sort(in_order.begin(), in_order.end(), [&](std::size_t a, std::size_t b) { return f.ids[a] < f.ids[b]; });
+  std::sort(in_order.begin(), in_order.end(), [&](std::size_t a, std::size_t b) { return ids[a] < ids[b]; });
   for (std::size_t d : in_order) {
     std::uint32_t const node = f.pass.dead[d];
     goroutine_core* g = f.pass.known.goroutine_at(node);
-    if (kill(g, f.pass.known.words[node], true)) victims.emplace_back(g, f.ids[d]);
+    if (kill(g, f.pass.known.words[node], true)) victims.emplace_back(g, ids[d]);
   }
   return victims;
 }

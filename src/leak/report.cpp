@@ -71,6 +71,19 @@ leak_pass::leak_pass(const runtime* only, bool confined) {
   find_knots(*this);
 }
 
+const std::vector<std::uint64_t>& leak_findings::ids() {
+  std::call_once(identified, [&] {
+    ids_.reserve(pass.dead.size());
+    for (std::uint32_t i : pass.dead) {
+      goroutine_core* g = pass.known.goroutine_at(i);
+      std::uint64_t const id = frozen::read(g->id);
+      std::atomic_thread_fence(std::memory_order_acquire);
+      ids_.push_back(g->park.load(std::memory_order_relaxed) == pass.known.words[i] ? id : 0);
+    }
+  });
+  return ids_;
+}
+
 void leak_findings::describe() {
   std::call_once(described, [&] {
     leaks.resize(pass.dead.size());
@@ -84,7 +97,7 @@ void leak_findings::describe() {
       l.role = d < pass.core ? leak_role::core : leak_role::dependent;
       l.grade = pass.known.flags[node] & node_flag::confined ? leak_grade::confined : leak_grade::proven;
       if (g->park.load(std::memory_order_acquire) == pass.known.words[node]) look_at(g, nullptr, l.who);
-      l.who.id = ids[d];
+      l.who.id = ids()[d];
       infos.emplace(node, &l.who);
     }
     for (std::size_t d = 0; d < pass.dead.size(); ++d) leaks[d].why = why_leaked(pass.known, pass.dead[d], infos);
@@ -106,21 +119,17 @@ leak_report make_report(leak_pass&& p) {
   if (p.dead.empty()) return report;
   report.findings = std::make_shared<leak_findings>(std::move(p));
   leak_findings& f = *report.findings;
-  f.ids.reserve(f.pass.dead.size());
+  if (f.pass.known.any_placed)
+    for (std::uint32_t i : f.pass.dead) note_places(f.pass.known, i);
+#if LEASH_SENTINEL
   for (std::uint32_t i : f.pass.dead) {
     goroutine_core* g = f.pass.known.goroutine_at(i);
-    std::uint64_t const id = frozen::read(g->id);
-    std::atomic_thread_fence(std::memory_order_acquire);
-    // 0: it was cut short since, from outside, and its slot may be another goroutine's.
-    f.ids.push_back(g->park.load(std::memory_order_relaxed) == f.pass.known.words[i] ? id : 0);
-    if (f.pass.known.any_placed) note_places(f.pass.known, i);
-#if LEASH_SENTINEL
     if (f.pass.known.flags[i] & node_flag::confined) continue;
     g->judged_in.store(f.pass.known.generation, std::memory_order_relaxed);
     g->judged.store(f.pass.known.words[i], std::memory_order_relaxed);
-#endif
   }
-  if (f.ids.size() <= described_at_once) f.describe();
+#endif
+  if (f.pass.dead.size() <= described_at_once) f.describe();
   return report;
 }
 
@@ -141,7 +150,7 @@ bool has_young_confined(const leak_report& r, nanoseconds settled) noexcept {
 
 leak_report find_leaks() { return find_leaks_of(this_worker != nullptr ? this_worker->rt : nullptr); }
 
-std::size_t leak_report::size() const noexcept { return findings == nullptr ? 0 : findings->ids.size(); }
+std::size_t leak_report::size() const noexcept { return findings == nullptr ? 0 : findings->pass.dead.size(); }
 const leak* leak_report::begin() const {
   if (findings == nullptr) return nullptr;
   findings->describe();
@@ -217,7 +226,7 @@ std::string leak_report::to_dot() const {
   }
   if (findings != nullptr)
     for (auto& [from, to] : findings->pass.needs)
-      out << "  g" << findings->ids[from] << " -> g" << findings->ids[to] << ";\n";
+      out << "  g" << findings->ids()[from] << " -> g" << findings->ids()[to] << ";\n";
   out << "}\n";
   return out.str();
 }

@@ -121,6 +121,7 @@ class scanner {
       g_.flags[node] |= node_flag::seen;
       begin_links(node);
       for (; h < handles_end[i]; ++h) add_edge(handles_[h]);
+      if (waits_end[i] == w + 1 && joins_hold(node, waits_[w])) ++w;
       for (; w < waits_end[i]; ++w) add_wait(node, waits_[w]);
       add_family(node, families_[i]);
     }
@@ -311,6 +312,7 @@ class scanner {
     object* what = g_.object_at(k);
     object_type const type = frozen::read(what->type);
     o.set_type(type);
+    if (type == object_type::scope || type == object_type::lineage || has_contents(type)) (void)g_.as_large(k);
     if (type == object_type::scope || type == object_type::lineage) {
       families_met_.push_back(k);
     } else if (type == object_type::channel && frozen::read(static_cast<chan_core*>(what)->buffered) != 0) {
@@ -323,7 +325,7 @@ class scanner {
     graph_object& o = record_of(h.what);
     std::uint8_t const which = class_of_capability(o.type(), h.kind);
     if (which == no_class) return;  // rule 7
-    o.add_found(which);
+    g_.add_found(h.what, which);
     g_.add_link(h.what, graph_link::holds + which);
     if (has_contents(o.type())) candidates_.push_back(h.what);
   }
@@ -331,8 +333,8 @@ class scanner {
   void add_wait(std::uint32_t node, const found_wait& w) {
     if (w.which == graph_wait::joins || w.which == graph_wait::frames) {
       targets_.push_back({node, graph::size32(g_.links.size())});
-    } else if (graph_object& o = record_of(w.what); can_be_waited_for(o.type())) {
-      g_.add_waiter(o.waiters, node, w.which);
+    } else if (can_be_waited_for(record_of(w.what).type())) {
+      g_.add_waiter(g_.waiters_at(w.what), node, w.which);
     } else {
       g_.flags[node] |= node_flag::goes_on;
       return;
@@ -340,13 +342,28 @@ class scanner {
     g_.add_link(w.what, graph_link::waits + w.which);
   }
 
+  /// A node that waits for one class only, and holds the other: two links in one. False: it does not.
+  bool joins_hold(std::uint32_t node, const found_wait& w) {
+    if (w.which > 1) return false;
+    for (std::uint32_t l = graph::size32(g_.links.size()); l-- > g_.first_link[node];) {
+      graph_link& held = g_.links[l];
+      if (held.to != w.what || held.what() != graph_link::holds + (1u - w.which)) continue;
+      held.what_bits = (graph_link::both + held.what()) & 15;
+      g_.add_waiter(g_.waiters_at(w.what), node, w.which);
+      return true;
+    }
+    return false;
+  }
+
   /// Rule 3: its scope, the scopes whose bodies it runs, its lineage and the one it started.
   LEASH_READS_FROZEN void add_family(std::uint32_t node, const family& f) {
-    if (std::uint32_t const k = object_number(f.home); k != none)
-      if (graph_object& o = record_of(k); o.type() == object_type::scope) {
-        o.add_found(0);
-        g_.add_link(k, graph_link::home);
-      }
+    if (f.home != last_home_) {
+      last_home_ = f.home;
+      home_ = object_number(f.home);
+      if (home_ != none && record_of(home_).type() != object_type::scope) home_ = none;
+    }
+    g_.set_home(node, home_);
+    if (home_ != none) g_.add_found(home_, 0);
     goroutine_core* g = g_.goroutine_at(node);
     for (context_core* c = f.inner; c != nullptr && arena::contains(c); c = frozen::read(c->parent)) {
       if (frozen::read(c->owner) != g) break;
@@ -366,10 +383,9 @@ class scanner {
       std::uint32_t const k = object_number(l);
       if (k == none) break;
       bool const known = is_known(k);
-      graph_object& o = record_of(k);
-      if (o.type() != object_type::lineage) break;
+      if (record_of(k).type() != object_type::lineage) break;
       if (first) result = k;
-      o.add_found(0);
+      g_.add_found(k, 0);
       if (known) break;  // it has been counted in the one above
       l = frozen::read(l->up);
     }
@@ -401,16 +417,15 @@ class scanner {
       if (!candidates_.empty()) {
         std::uint32_t const k = candidates_.back();
         candidates_.pop_back();
-        graph_object& o = g_.objects[k];
-        if (o.owner() != none) continue;
+        object_type const type = g_.objects[k].type();
+        if (g_.owner_of(k) != none) continue;
         object* what = g_.object_at(k);
         capabilities_of const total = totals_of(what);
-        if (total.of[0] != o.found_0 || total.of[1] != o.found_1 || o.found_1 == graph_object::too_many)
-          continue;                      // not all, or not yet
-        if (total.of[0] == 0) continue;  // it is being destroyed
+        if (total.of[0] != g_.found(k, 0) || total.of[1] != g_.found(k, 1)) continue;  // not all, or not yet
+        if (total.of[0] == 0) continue;                                                // it is being destroyed
         // Acquire: what those did to the contents who have given up their handles since.
         std::atomic_thread_fence(std::memory_order_acquire);
-        add_contents(k, o.type() == object_type::block ? 0 : 1);
+        add_contents(k, type == object_type::block ? 0 : 1);
       } else if (!buffers_.empty()) {
         std::uint32_t const k = buffers_.back();
         buffers_.pop_back();
@@ -471,15 +486,15 @@ class scanner {
     g_.words.push_back(word);
     g_.flags.push_back(node_flag::seen);
     begin_links(node);
-    g_.objects[k].owner_plus_1 = node + 1;
+    g_.set_owner(k, node);
     for (const found_handle& h : handles_) add_edge(h);
   }
 
   // Who runs a scope's body, and who started a lineage.
   LEASH_READS_FROZEN void link_owners() {
     for (std::uint32_t k : families_met_) {
-      graph_object& o = g_.objects[k];
-      if (o.type() == object_type::scope) {
+      large_object& o = g_.as_large(k);
+      if (g_.objects[k].type() == object_type::scope) {
         o.owner_plus_1 = g_.node_of(frozen::read(g_.object_at<scope_core>(k)->owner)) + 1;
         continue;
       }
@@ -497,6 +512,8 @@ class scanner {
   std::vector<found_handle> handles_;
   std::vector<found_wait> waits_;
   family families_[batch];
+  const scope_core* last_home_ = nullptr;
+  std::uint32_t home_ = none;  // its number
   std::vector<late_target> targets_;
   std::vector<std::uint32_t> candidates_, buffers_, families_met_;  // objects
 };

@@ -25,9 +25,9 @@ class slot_map {
   /// The number of the slot of that kind that starts at p; none: none starts there.
   LEASH_INLINE std::uint32_t number_of(const void* p, arena::kind what) {
     slab const* s = slab_of(p);
-    if (s == nullptr || s->what != what || s->first == none) return none;
+    if (s == nullptr || s->what != what) return none;
     std::uint32_t const k = index_in(*s, p);
-    return k == none ? none : s->first + k;
+    return k == none || s->first == none ? none : s->first + k;
   }
   /// The bytes of the slot of that kind that starts at p; 0: none starts there.
   LEASH_INLINE std::size_t bytes_of(const void* p, arena::kind what) {
@@ -37,12 +37,14 @@ class slot_map {
   }
   /// Where the slot with that number starts.
   void* address_of(std::uint32_t number, arena::kind what) const noexcept {
-    std::uint32_t const at = slab_of_[index_of(what)][number / block];
-    slab const& s = slabs_[at];
-    return arena::all.base + at * arena::slab_bytes + std::size_t{number - s.first} * s.units * unit;
+    numbers const& of = numbers_[index_of(what)];
+    std::uint32_t const* at = &of.slabs[of.block_starts_in[number / block]];
+    while (number - slabs_[*at].first >= slots_in(slabs_[*at])) ++at;
+    slab const& s = slabs_[*at];
+    return arena::all.base + *at * arena::slab_bytes + std::size_t{number - s.first} * s.units * unit;
   }
   /// Numbers are below this.
-  std::uint32_t end(arena::kind what) const noexcept { return end_[index_of(what)]; }
+  std::uint32_t end(arena::kind what) const noexcept { return numbers_[index_of(what)].end; }
 
   /// Calls f(number of the first slot, its address, bytes of a slot, how many) for each slab of that kind.
   template <class F>
@@ -57,7 +59,7 @@ class slot_map {
  private:
   static constexpr std::uint32_t unit = 16;
   static constexpr std::uint32_t units_of_slab = arena::slab_bytes / unit;
-  static constexpr std::uint32_t block = 64;  // numbers of one slab fill whole blocks
+  static constexpr std::uint32_t block = 64;
 
   struct slab {
     std::uint32_t first = none;  // the number of its first slot
@@ -103,17 +105,23 @@ class slot_map {
     }
   }
   void number(slab& s, std::size_t at) {
-    std::uint32_t& end = end_[index_of(s.what)];
-    std::uint32_t const blocks = (slots_in(s) + block - 1) / block;
-    if (blocks * block > most - end) return;
-    s.first = end;
-    slab_of_[index_of(s.what)].insert(slab_of_[index_of(s.what)].end(), blocks, static_cast<std::uint32_t>(at));
-    end += blocks * block;
+    numbers& of = numbers_[index_of(s.what)];
+    std::uint32_t const n = slots_in(s);
+    if (n > most - of.end) return;
+    s.first = of.end;
+    of.end += n;
+    of.slabs.push_back(static_cast<std::uint32_t>(at));
+    while (of.block_starts_in.size() * block < of.end)
+      of.block_starts_in.push_back(static_cast<std::uint32_t>(of.slabs.size() - 1));
   }
 
+  struct numbers {
+    std::uint32_t end = 0;
+    std::vector<std::uint32_t> slabs;            // in the order of the numbers
+    std::vector<std::uint32_t> block_starts_in;  // by block of numbers: index in `slabs`
+  };
   std::vector<slab> slabs_;
-  std::vector<std::uint32_t> slab_of_[2];  // by block of numbers
-  std::uint32_t end_[2] = {0, 0};
+  numbers numbers_[2];
 };
 
 }  // namespace leash

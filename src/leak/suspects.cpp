@@ -138,14 +138,16 @@ class inspector {
     graph const& k = pass_.known;
     std::unordered_map<std::uint32_t, std::uint32_t> last;  // scope -> its only parked member
     for (std::uint32_t i = 0; i < k.goroutines(); ++i)
-      if (std::uint32_t const home = k.home_of(i); home != none && k.objects[home].found_0 == 1) last[home] = i;
+      if (std::uint32_t const home = k.home_of(i);
+          home != none && (k.flags[i] & node_flag::seen) != 0 && k.found(home, 0) == 1)
+        last[home] = i;
     std::size_t const n = clues_.size();
     for (std::size_t c = 0; c < n; ++c) {
       if (clues_[c].what != sign::blocked || clues_[c].node == none) continue;
       std::uint32_t member = none;
       k.for_each_wait(clues_[c].node, [&](const graph_wait& w) {
         if (w.which != 0 || k.objects[w.object].type() != object_type::scope) return;
-        if (k.objects[w.object].live & graph_object::live_member) return;  // others run
+        if (k.objects[w.object].is(graph_object::live_member)) return;  // others run
         if (auto it = last.find(w.object); it != last.end()) member = it->second;
       });
       if (member == none || (k.leaked(member))) continue;
