@@ -21,6 +21,7 @@
 //     A candidate's tag must fit its address, object and kind; its object must be the start of an object slot of a type
 //     that has such handles.
 #include <algorithm>
+#include <array>
 #include <leash/condition.hpp>
 #include <leash/tracked.hpp>
 #include <leash/wait_group.hpp>
@@ -37,6 +38,15 @@ constexpr std::size_t batch = 32;
 constexpr std::size_t lines_fetched = 8;       // of a frame
 constexpr std::uint32_t most_cases = 4096;     // of one select that are looked at
 constexpr std::uint32_t most_values = 65'536;  // of one buffer
+
+// class_of_capability as a table: it is asked for each handle.
+constexpr auto class_of = [] {
+  std::array<std::array<std::uint8_t, capabilities>, 16> t{};
+  for (std::size_t o = 0; o < t.size(); ++o)
+    for (std::size_t c = 0; c < capabilities; ++c)
+      t[o][c] = class_of_capability(static_cast<object_type>(o), static_cast<capability>(c));
+  return t;
+}();
 
 class scanner {
  public:
@@ -74,12 +84,16 @@ class scanner {
     std::uint64_t word;
     std::uint32_t node;
   };
+  struct place {  // of an object or, for joins and frames, a goroutine
+    object* at;
+    std::uint32_t number;
+  };
   struct found_handle {
-    std::uint32_t what;  // object
+    place what;
     capability kind;
   };
   struct found_wait {
-    std::uint32_t what;  // object; joins, frames: goroutine
+    place what;
     std::uint8_t which;
   };
   struct late_target {  // a wait whose target may not have been scanned yet
@@ -123,7 +137,7 @@ class scanner {
       for (; h < handles_end[i]; ++h) add_edge(handles_[h]);
       if (waits_end[i] == w + 1 && joins_hold(node, waits_[w])) ++w;
       for (; w < waits_end[i]; ++w) add_wait(node, waits_[w]);
-      add_family(node, families_[i]);
+      add_family(all[i], families_[i]);
     }
   }
   /// The next links are of that node.
@@ -170,19 +184,20 @@ class scanner {
   }
 
   LEASH_READS_FROZEN void scan_words(const std::byte* at, std::size_t bytes) {
+    if (bytes < 16) return;
     auto const* w = reinterpret_cast<const volatile std::uint64_t*>(at);
-    std::size_t const n = bytes / 8;
+    auto const* const last = w + bytes / 8 - 1;
     std::uint64_t const base = reinterpret_cast<std::uint64_t>(arena::all.base), size = arena::all.bytes;
-    for (std::size_t i = 0; i + 1 < n; ++i) {
-      std::uint64_t const candidate = w[i];
+    for (; w < last; ++w) {
+      std::uint64_t const candidate = *w;
       if (candidate - base >= size) [[likely]]
         continue;
-      capability const c = handle::certified(const_cast<const std::uint64_t*>(w + i), candidate, w[i + 1]);
+      capability const c = handle::certified(const_cast<const std::uint64_t*>(w), candidate, w[1]);
       if (c == capability::none) [[likely]]
         continue;
-      ++i;
-      std::uint32_t const k = object_number(reinterpret_cast<object*>(candidate));
-      if (k != none) handles_.push_back({k, c});  // rule 7
+      ++w;
+      place const o = place_of(reinterpret_cast<object*>(candidate));
+      if (o.number != none) handles_.push_back({o, c});  // rule 7
     }
   }
 
@@ -225,7 +240,7 @@ class scanner {
       case wait_reason::cond_wait:
         return read_placed(static_cast<placed_object*>(o), flags);
       case wait_reason::context_done:
-        return object_number(o) != none && !frozen::read(static_cast<context_core*>(o)->bounded) &&
+        return place_of(o).number != none && !frozen::read(static_cast<context_core*>(o)->bounded) &&
                add_cancellers(static_cast<context_core*>(o));
       case wait_reason::forever:
         return add_cancellers(ctx);
@@ -234,17 +249,17 @@ class scanner {
     }
     return push_wait(o, 0);
   }
-  bool push_wait(const object* o, std::uint8_t which) {
-    std::uint32_t const k = object_number(o);
-    if (k == none) return false;
-    waits_.push_back({k, which});
+  bool push_wait(object* o, std::uint8_t which) {
+    place const p = place_of(o);
+    if (p.number == none) return false;
+    waits_.push_back({p, which});
     return true;
   }
   /// who: a goroutine.
   bool push_target(const void* who, std::uint8_t which) {
     std::uint32_t const k = g_.slots.number_of(who, arena::kind::goroutine);
     if (k == none) return false;
-    waits_.push_back({k, which});
+    waits_.push_back({{nullptr, k}, which});
     return true;
   }
 
@@ -296,20 +311,21 @@ class scanner {
   // --- records
 
   /// The number of an object, which is on its way into the cache then, as is its record. none: no object starts there.
-  std::uint32_t object_number(const object* o) {
+  LEASH_INLINE place place_of(object* o) {
     std::uint32_t const k = g_.slots.number_of(o, arena::kind::object);
-    if (k == none) return none;
+    if (k == none) return {o, none};
     __builtin_prefetch(o);
     __builtin_prefetch(g_.objects.begin() + k, 1);
-    return k;
+    return {o, k};
   }
   /// The record of an object. That may be of any type, or gone: when a goroutine that named it has moved since.
-  LEASH_READS_FROZEN graph_object& record_of(std::uint32_t k) {
+  LEASH_READS_FROZEN object_type meet(place p) {
+    std::uint32_t const k = p.number;
     if (k >= g_.objects.size()) [[unlikely]]
       g_.objects.resize(g_.slots.end(arena::kind::object));
     graph_object& o = g_.objects[k];
-    if (o.type() != object_type::none) return o;
-    object* what = g_.object_at(k);
+    if (o.type() != object_type::none) return o.type();
+    object* const what = p.at;
     object_type const type = frozen::read(what->type);
     o.set_type(type);
     if (type == object_type::scope || type == object_type::lineage || has_contents(type)) (void)g_.as_large(k);
@@ -318,28 +334,28 @@ class scanner {
     } else if (type == object_type::channel && frozen::read(static_cast<chan_core*>(what)->buffered) != 0) {
       buffers_.push_back(k);
     }
-    return o;
+    return o.type();
   }
 
   void add_edge(const found_handle& h) {
-    graph_object& o = record_of(h.what);
-    std::uint8_t const which = class_of_capability(o.type(), h.kind);
+    object_type const type = meet(h.what);
+    std::uint8_t const which = class_of[static_cast<std::size_t>(type)][static_cast<std::size_t>(h.kind)];
     if (which == no_class) return;  // rule 7
-    g_.add_found(h.what, which);
-    g_.add_link(h.what, graph_link::holds + which);
-    if (has_contents(o.type())) candidates_.push_back(h.what);
+    g_.add_found(h.what.number, which);
+    g_.add_link(h.what.number, graph_link::holds + which);
+    if (has_contents(type)) candidates_.push_back(h.what.number);
   }
 
   void add_wait(std::uint32_t node, const found_wait& w) {
     if (w.which == graph_wait::joins || w.which == graph_wait::frames) {
       targets_.push_back({node, graph::size32(g_.links.size())});
-    } else if (can_be_waited_for(record_of(w.what).type())) {
-      g_.add_waiter(g_.waiters_at(w.what), node, w.which);
+    } else if (can_be_waited_for(meet(w.what))) {
+      g_.add_waiter(g_.waiters_at(w.what.number), node, w.which);
     } else {
       g_.flags[node] |= node_flag::goes_on;
       return;
     }
-    g_.add_link(w.what, graph_link::waits + w.which);
+    g_.add_link(w.what.number, graph_link::waits + w.which);
   }
 
   /// A node that waits for one class only, and holds the other: two links in one. False: it does not.
@@ -347,29 +363,28 @@ class scanner {
     if (w.which > 1) return false;
     for (std::uint32_t l = graph::size32(g_.links.size()); l-- > g_.first_link[node];) {
       graph_link& held = g_.links[l];
-      if (held.to != w.what || held.what() != graph_link::holds + (1u - w.which)) continue;
+      if (held.to != w.what.number || held.what() != graph_link::holds + (1u - w.which)) continue;
       held.what_bits = (graph_link::both + held.what()) & 15;
-      g_.add_waiter(g_.waiters_at(w.what), node, w.which);
+      g_.add_waiter(g_.waiters_at(w.what.number), node, w.which);
       return true;
     }
     return false;
   }
 
   /// Rule 3: its scope, the scopes whose bodies it runs, its lineage and the one it started.
-  LEASH_READS_FROZEN void add_family(std::uint32_t node, const family& f) {
+  LEASH_READS_FROZEN void add_family(const seen& s, const family& f) {
     if (f.home != last_home_) {
       last_home_ = f.home;
-      home_ = object_number(f.home);
-      if (home_ != none && record_of(home_).type() != object_type::scope) home_ = none;
+      place const p = place_of(f.home);
+      home_ = p.number != none && meet(p) == object_type::scope ? p.number : none;
     }
-    g_.set_home(node, home_);
+    g_.set_home(s.node, home_);
     if (home_ != none) g_.add_found(home_, 0);
-    goroutine_core* g = g_.goroutine_at(node);
     for (context_core* c = f.inner; c != nullptr && arena::contains(c); c = frozen::read(c->parent)) {
-      if (frozen::read(c->owner) != g) break;
+      if (frozen::read(c->owner) != s.g) break;
       if ((frozen::read(c->shape) & context_core::scope_bit) == 0) continue;
-      if (std::uint32_t const k = object_number(c); k != none && record_of(k).type() == object_type::scope)
-        g_.add_link(k, graph_link::owns);
+      if (place const p = place_of(c); p.number != none && meet(p) == object_type::scope)
+        g_.add_link(p.number, graph_link::owns);
     }
     if (f.kin != nullptr)
       if (std::uint32_t const k = visit_lineage(f.kin); k != none) g_.add_link(k, graph_link::kin);
@@ -380,10 +395,11 @@ class scanner {
   LEASH_READS_FROZEN std::uint32_t visit_lineage(lineage* l) {
     std::uint32_t result = none;
     for (bool first = true; l != nullptr; first = false) {
-      std::uint32_t const k = object_number(l);
+      place const p = place_of(l);
+      std::uint32_t const k = p.number;
       if (k == none) break;
       bool const known = is_known(k);
-      if (record_of(k).type() != object_type::lineage) break;
+      if (meet(p) != object_type::lineage) break;
       if (first) result = k;
       g_.add_found(k, 0);
       if (known) break;  // it has been counted in the one above
@@ -450,7 +466,7 @@ class scanner {
       auto* p = static_cast<pool_core*>(what);
       type = frozen::read(p->value_type);
       std::uint32_t left = frozen::read(p->count);
-      for (tracked_chunk* c = frozen::read(p->chunks); c != nullptr && object_number(c) != none;
+      for (tracked_chunk* c = frozen::read(p->chunks); c != nullptr && place_of(c).number != none;
            c = frozen::read(c->next)) {
         if (left-- == 0) return;  // it changes
         arena::slot const at = arena::slot_at(c);

@@ -39,7 +39,7 @@ class slot_map {
   void* address_of(std::uint32_t number, arena::kind what) const noexcept {
     numbers const& of = numbers_[index_of(what)];
     std::uint32_t const* at = &of.slabs[of.block_starts_in[number / block]];
-    while (number - slabs_[*at].first >= slots_in(slabs_[*at])) ++at;
+    while (number - slabs_[*at].first >= slabs_[*at].slots) ++at;
     slab const& s = slabs_[*at];
     return arena::all.base + *at * arena::slab_bytes + std::size_t{number - s.first} * s.units * unit;
   }
@@ -52,7 +52,7 @@ class slot_map {
     for (std::size_t i = 0; i < slabs_.size(); ++i) {
       slab const& s = slabs_[i];
       if (s.what != what || s.first == none) continue;
-      f(s.first, arena::all.base + i * arena::slab_bytes, std::size_t{s.units} * unit, slots_in(s));
+      f(s.first, arena::all.base + i * arena::slab_bytes, std::size_t{s.units} * unit, std::uint32_t{s.slots});
     }
   }
 
@@ -65,11 +65,10 @@ class slot_map {
     std::uint32_t first = none;  // the number of its first slot
     std::uint32_t units = 0;     // of a slot
     std::uint32_t inverse = 0;   // of units, times 2^24, rounded up: exact for what is below units_of_slab
-    std::uint16_t last = 0;      // where its last slot starts
+    std::uint16_t slots = 0;
     arena::kind what = arena::kind::unused;
   };
   static std::size_t index_of(arena::kind what) noexcept { return what == arena::kind::goroutine ? 0 : 1; }
-  static std::uint32_t slots_in(const slab& s) noexcept { return s.last / s.units + 1; }
 
   LEASH_INLINE const slab* slab_of(const void* p) {
     auto const offset = static_cast<std::size_t>(static_cast<const std::byte*>(p) - arena::all.base);
@@ -84,7 +83,7 @@ class slot_map {
     auto const offset = static_cast<std::uint32_t>(static_cast<const std::byte*>(p) - arena::all.base);
     std::uint32_t const at = offset % arena::slab_bytes / unit;
     auto const k = static_cast<std::uint32_t>(std::uint64_t{at} * s.inverse >> 24);
-    return offset % unit == 0 && k * s.units == at && at <= s.last ? k : none;
+    return offset % unit == 0 && k * s.units == at && k < s.slots ? k : none;
   }
 
   void add_slabs(bool goroutines_too) {
@@ -97,7 +96,7 @@ class slot_map {
         s.units = static_cast<std::uint32_t>(bytes / unit);
         bool const large = s.units > units_of_slab;
         s.inverse = large ? 0 : ((1u << 24) + s.units - 1) / s.units;
-        s.last = large ? 0 : static_cast<std::uint16_t>((units_of_slab / s.units - 1) * s.units);
+        s.slots = large ? 1 : static_cast<std::uint16_t>(units_of_slab / s.units);
         s.what = arena::all.slabs[i].what;
         if (s.what == arena::kind::object || (s.what == arena::kind::goroutine && goroutines_too)) number(s, i);
       }
@@ -106,7 +105,7 @@ class slot_map {
   }
   void number(slab& s, std::size_t at) {
     numbers& of = numbers_[index_of(s.what)];
-    std::uint32_t const n = slots_in(s);
+    std::uint32_t const n = std::uint32_t{s.slots};
     if (n > most - of.end) return;
     s.first = of.end;
     of.end += n;
