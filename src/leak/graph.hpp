@@ -205,7 +205,7 @@ struct graph {
     graph_object const& o = objects[k];
     return o.is_large != 0 ? large[o.large].found[which] : which == 0 ? o.found_0 : o.found_1;
   }
-  void add_found(std::uint32_t k, std::uint32_t which) {
+  LEASH_INLINE void add_found(std::uint32_t k, std::uint32_t which) {
     graph_object& o = objects[k];
     if (o.is_large != 0) {
       ++large[o.large].found[which];
@@ -249,20 +249,13 @@ struct graph {
 
   // --- who waits for it
 
-  void add_waiter(waiter_set& to, std::uint32_t node, std::uint32_t which) {
+  LEASH_INLINE void add_waiter(waiter_set& to, std::uint32_t node, std::uint32_t which) {
     waiter_set const one{node + 1, which, 0};
     if (to.empty()) {
       to = one;
       return;
     }
-    if (to.is_list == 0) {
-      items.push_back({to, 0});
-      lists.push_back(size32(items.size()));
-      to = {size32(lists.size() - 1), 0, 1};
-    }
-    std::uint32_t& head = lists[to.node_plus_1];
-    items.push_back({one, head});
-    head = size32(items.size());
+    add_to_list(to, one);
   }
   /// f(node, which), the last one first.
   template <class F>
@@ -295,7 +288,17 @@ struct graph {
   static std::uint32_t size32(std::size_t n) noexcept { return static_cast<std::uint32_t>(n); }
 
  private:
-  void make_large(graph_object& o) {
+  LEASH_NOINLINE void add_to_list(waiter_set& to, waiter_set one) {
+    if (to.is_list == 0) {
+      items.push_back({to, 0});
+      lists.push_back(size32(items.size()));
+      to = {size32(lists.size() - 1), 0, 1};
+    }
+    std::uint32_t& head = lists[to.node_plus_1];
+    items.push_back({one, head});
+    head = size32(items.size());
+  }
+  LEASH_NOINLINE void make_large(graph_object& o) {
     large.push_back({{o.found_0, o.found_1}, {o.waiters}, 0});
     o.is_large = 1;
     o.large = size32(large.size() - 1);

@@ -9,16 +9,19 @@
 #include <cstddef>
 #include <cstdlib>
 #include <cstring>
+#include <leash/platform.hpp>
 #include <new>
 #include <type_traits>
 #include <utility>
+
+#include "touch_ahead.hpp"
 
 namespace leash {
 
 template <class T>
 class huge_array {
   static_assert(std::is_trivially_copyable_v<T> && std::is_trivially_destructible_v<T>);
-  static constexpr std::size_t page = std::size_t{2} << 20;
+  static constexpr std::size_t page = touch_ahead::page;
 
  public:
   huge_array() noexcept = default;
@@ -47,15 +50,16 @@ class huge_array {
   const T* end() const noexcept { return data_ + size_; }
   T& operator[](std::size_t i) noexcept { return data_[i]; }
   const T& operator[](std::size_t i) const noexcept { return data_[i]; }
+  bool is_full() const noexcept { return size_ == capacity_; }
+  /// The memory of the first n elements, as far as it lies in huge pages.
+  touch_ahead::area area(std::size_t n) const noexcept { return {data_, std::min(n * sizeof(T), mapped_)}; }
   T& back() noexcept { return data_[size_ - 1]; }
   void pop_back() noexcept { --size_; }
-  void push_back(const T& v) {
-    if (size_ == capacity_) [[unlikely]] {
-      T const copy = v;  // it may lie in here
+  /// Down to n elements.
+  void cut(std::size_t n) noexcept { size_ = n; }
+  LEASH_INLINE void push_back(T v) {
+    if (size_ == capacity_) [[unlikely]]
       reserve(std::max<std::size_t>(64, capacity_ * 2));
-      data_[size_++] = copy;
-      return;
-    }
     data_[size_++] = v;
   }
   /// For arrays that never shrink: what is new is zero.
@@ -63,7 +67,7 @@ class huge_array {
     if (n > capacity_) reserve(std::max(n, capacity_ * 2));
     size_ = n;
   }
-  void reserve(std::size_t n) {
+  LEASH_NOINLINE void reserve(std::size_t n) {
     if (n <= capacity_) return;
     std::size_t const bytes = n * sizeof(T);
     std::size_t const mapped = bytes < page / 4 ? 0 : rounded(bytes);

@@ -34,7 +34,7 @@ namespace leash {
 
 namespace {
 
-constexpr std::size_t batch = 32;
+constexpr std::size_t batch = 64;
 constexpr std::size_t lines_fetched = 8;       // of a frame
 constexpr std::uint32_t most_cases = 4096;     // of one select that are looked at
 constexpr std::uint32_t most_values = 65'536;  // of one buffer
@@ -59,6 +59,7 @@ class scanner {
     g_.first_link.reserve(most + 1);
     g_.links.reserve(std::size_t{most} * 4);
     g_.objects.resize(g_.slots.end(arena::kind::object));
+    touch_memory();
     seen all[batch];
     std::size_t n = 0;
     g_.slots.for_each_slab(arena::kind::goroutine,
@@ -71,6 +72,7 @@ class scanner {
                              }
                            });
     scan_batch(all, n);
+    memory_.stop();
     begin_links(most);  // of those that follow the last one that was seen
     for (late_target const& t : targets_) link_target(t);
     scan_contents();
@@ -100,6 +102,18 @@ class scanner {
     std::uint32_t node, link;
   };
 
+  /// Not where most slots are free: their part is hardly used.
+  void touch_memory() {
+    auto const live = [](arena::kind what) {
+      return static_cast<std::size_t>(std::max<std::int64_t>(arena::live(what), 0));
+    };
+    std::size_t const most = g_.goroutines(), goroutines = live(arena::kind::goroutine);
+    if (goroutines < most / 2) return;
+    std::size_t const objects = live(arena::kind::object) < g_.objects.size() / 2 ? 0 : g_.objects.size();
+    memory_.start({g_.words.area(most), g_.flags.area(most), g_.first_link.area(most), g_.links.area(2 * goroutines),
+                   g_.objects.area(objects)});
+  }
+
   // --- one goroutine
 
   LEASH_READS_FROZEN bool look(goroutine_core* g, std::uint32_t node, seen& s) {
@@ -120,8 +134,8 @@ class scanner {
   void scan_batch(const seen* all, std::size_t n) {
     std::uint32_t handles_end[batch], waits_end[batch];
     bool whole[batch];
-    handles_.clear();
-    waits_.clear();
+    handles_.cut(0);
+    waits_.cut(0);
     for (std::size_t i = 0; i < n; ++i) {
       whole[i] = scan(all[i], families_[i]);
       handles_end[i] = graph::size32(handles_.size());
@@ -178,8 +192,8 @@ class scanner {
         return true;
       }
     }
-    handles_.resize(handles_before);  // rule 2: it moved while it was read
-    waits_.resize(waits_before);
+    handles_.cut(handles_before);  // rule 2: it moved while it was read
+    waits_.cut(waits_before);
     return false;
   }
 
@@ -322,9 +336,12 @@ class scanner {
   LEASH_READS_FROZEN object_type meet(place p) {
     std::uint32_t const k = p.number;
     if (k >= g_.objects.size()) [[unlikely]]
-      g_.objects.resize(g_.slots.end(arena::kind::object));
+      more_objects();
     graph_object& o = g_.objects[k];
-    if (o.type() != object_type::none) return o.type();
+    return o.type() != object_type::none ? o.type() : meet_first(p, o);
+  }
+  LEASH_READS_FROZEN object_type meet_first(place p, graph_object& o) {
+    std::uint32_t const k = p.number;
     object* const what = p.at;
     object_type const type = frozen::read(what->type);
     o.set_type(type);
@@ -337,12 +354,22 @@ class scanner {
     return o.type();
   }
 
+  void more_objects() {
+    memory_.stop();
+    g_.objects.resize(g_.slots.end(arena::kind::object));
+  }
+  void add_link(std::uint32_t to, std::uint32_t what) {
+    if (g_.links.is_full()) [[unlikely]]
+      memory_.stop();
+    g_.add_link(to, what);
+  }
+
   void add_edge(const found_handle& h) {
     object_type const type = meet(h.what);
     std::uint8_t const which = class_of[static_cast<std::size_t>(type)][static_cast<std::size_t>(h.kind)];
     if (which == no_class) return;  // rule 7
     g_.add_found(h.what.number, which);
-    g_.add_link(h.what.number, graph_link::holds + which);
+    add_link(h.what.number, graph_link::holds + which);
     if (has_contents(type)) candidates_.push_back(h.what.number);
   }
 
@@ -355,7 +382,7 @@ class scanner {
       g_.flags[node] |= node_flag::goes_on;
       return;
     }
-    g_.add_link(w.what.number, graph_link::waits + w.which);
+    add_link(w.what.number, graph_link::waits + w.which);
   }
 
   /// A node that waits for one class only, and holds the other: two links in one. False: it does not.
@@ -384,10 +411,10 @@ class scanner {
       if (frozen::read(c->owner) != s.g) break;
       if ((frozen::read(c->shape) & context_core::scope_bit) == 0) continue;
       if (place const p = place_of(c); p.number != none && meet(p) == object_type::scope)
-        g_.add_link(p.number, graph_link::owns);
+        add_link(p.number, graph_link::owns);
     }
     if (f.kin != nullptr)
-      if (std::uint32_t const k = visit_lineage(f.kin); k != none) g_.add_link(k, graph_link::kin);
+      if (std::uint32_t const k = visit_lineage(f.kin); k != none) add_link(k, graph_link::kin);
     if (f.own_kin != nullptr) visit_lineage(f.own_kin);
   }
 
@@ -453,7 +480,7 @@ class scanner {
   }
 
   LEASH_READS_FROZEN void add_contents(std::uint32_t k, int shape) {
-    handles_.clear();
+    handles_.cut(0);
     object* what = g_.object_at(k);
     const std::type_info* type = nullptr;
     if (shape == 0) {
@@ -480,7 +507,7 @@ class scanner {
   LEASH_READS_FROZEN void scan_buffer(std::uint32_t k) {
     auto* c = g_.object_at<chan_core>(k);
     if (frozen::read(c->first) == nullptr) return;
-    handles_.clear();
+    handles_.cut(0);
     std::uint32_t const stamp = frozen::read(c->stamp);
     std::atomic_thread_fence(std::memory_order_acquire);
     if (stamp % 2 != 0) return;  // it changes
@@ -525,9 +552,10 @@ class scanner {
 
   graph& g_;
   const runtime* only_;
-  std::vector<found_handle> handles_;
-  std::vector<found_wait> waits_;
+  huge_array<found_handle> handles_;
+  huge_array<found_wait> waits_;
   family families_[batch];
+  touch_ahead memory_;
   const scope_core* last_home_ = nullptr;
   std::uint32_t home_ = none;  // its number
   std::vector<late_target> targets_;
