@@ -254,8 +254,22 @@ class recv_wait : public waiter {
     return c.buffered.load(std::memory_order_relaxed) != 0 || !c.sending.empty() || c.ended();
   }
 
+  /// The usual case on its own: a value is there, and nobody waits for its place.
+  LEASH_INLINE bool fast() noexcept
+    requires channel_type::plain
+  {
+    channel_type& c = *channel();
+    if (c.buffered.load(std::memory_order_relaxed) == 0 || c.ring == nullptr) return false;
+    spin_guard guard(c.lock);
+    if (c.buffered.load(std::memory_order_relaxed) == 0 || !c.sending.empty()) return false;
+    c.ring_pop(place_);
+    extra = chan_value;
+    return true;
+  }
   LEASH_INLINE bool claim() noexcept {
     channel_type& c = *channel();
+    partner_ = nullptr;
+    taken_ = nullptr;
     if constexpr (channel_type::plain) {
       if (c.ring != nullptr) {
         if (c.buffered.load(std::memory_order_relaxed) == 0) return c.ended();
@@ -334,8 +348,9 @@ class recv_wait : public waiter {
     channel()->arrive(n);
   }
 
-  waiter* partner_ = nullptr;
-  node* taken_ = nullptr;
+  // From claim() on.
+  waiter* partner_;
+  node* taken_;
   alignas(T) std::byte place_[sizeof(T)];
 };
 
@@ -359,8 +374,23 @@ class send_wait : public waiter {
     return c.buffered.load(std::memory_order_relaxed) < c.capacity || !c.receiving.empty() || c.refused();
   }
 
+  /// The usual case on its own: there is a place, and nobody waits for a value.
+  LEASH_INLINE bool fast() noexcept
+    requires channel_type::plain
+  {
+    channel_type& c = *channel();
+    if (c.ring == nullptr || c.buffered.load(std::memory_order_relaxed) == c.capacity) return false;
+    spin_guard guard(c.lock);
+    if (c.buffered.load(std::memory_order_relaxed) == c.capacity || !c.receiving.empty() || c.single || c.refused())
+      return false;
+    c.ring_push(*value_);
+    extra = chan_value;
+    return true;
+  }
   LEASH_INLINE bool claim() noexcept {
     channel_type& c = *channel();
+    partner_ = nullptr;
+    reserved_ = false;
     if (c.refused()) return true;  // extra says: no value was taken
     if (!c.receiving.empty()) {
       if (waiter* r = c.receiving.claim_first()) {
@@ -434,8 +464,9 @@ class send_wait : public waiter {
   }
 
   T* value_;
-  waiter* partner_ = nullptr;
-  bool reserved_ = false;
+  // From claim() on.
+  waiter* partner_;
+  bool reserved_;
 };
 
 template <class T>

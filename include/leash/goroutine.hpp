@@ -79,8 +79,9 @@ struct goroutine_type {
   std::uint32_t bytes;             // of the whole block
   void (*start)(goroutine_core*);  // calls the callable: sets leaf, or has run it to its end
   void (*drop_callable)(goroutine_core*) noexcept;
-  void (*drop_result)(goroutine_core*) noexcept;
+  void (*drop_result)(goroutine_core*) noexcept;  // null: there is nothing to destroy
   std::size_t (*callable_bytes)(const goroutine_core*, const std::byte*& begin) noexcept;
+  bool holds_addresses;  // false: nothing in the callable can point into a frame
 };
 
 // bits

@@ -162,6 +162,7 @@ struct scope_core : context_core {
     return i == 0 ? first : more.load(std::memory_order_acquire)[i - 1];
   }
   scope_shard& choose(goroutine_core*);
+  scope_shard& choose_further(goroutine_core*, std::uint32_t n);
   void count_down() noexcept;
 };
 
@@ -169,7 +170,7 @@ struct scope_core : context_core {
 /// joined, or into the worker's stack.
 void check_borrowing(scope_core*, goroutine_core* child, std::source_location where);
 [[noreturn]] LEASH_COLD void throw_over(std::source_location where);
-void set_name(goroutine_core*, std::string name);
+void set_name(goroutine_core*, const std::string& name);
 void inherit_locals(goroutine_core* child) noexcept;
 
 class scope_wait : public waiter {
@@ -279,13 +280,13 @@ class scope : scope_core {
     requires(std::constructible_from<std::decay_t<F>, F> && !std::same_as<std::decay_t<F>, named>)             \
   goroutine<body_t<LEASH_PLAIN kept_types>> go(LEASH_PLAIN parameters,                                         \
                                                std::source_location where = std::source_location::current()) { \
-    return launch(where, {}, false, LEASH_PLAIN forwarded);                                                    \
+    return launch(where, nullptr, false, LEASH_PLAIN forwarded);                                               \
   }                                                                                                            \
   template <LEASH_PLAIN types>                                                                                 \
     requires std::constructible_from<std::decay_t<F>, F>                                                       \
   goroutine<body_t<LEASH_PLAIN kept_types>> go(named n, LEASH_PLAIN parameters,                                \
                                                std::source_location where = std::source_location::current()) { \
-    return launch(where, std::move(n.name), false, LEASH_PLAIN forwarded);                                     \
+    return launch(where, &n.name, false, LEASH_PLAIN forwarded);                                               \
   }
   LEASH_EACH_ARITY(LEASH_GO, kept)
 #undef LEASH_GO
@@ -293,7 +294,7 @@ class scope : scope_core {
     requires(sizeof...(Args) > 6 && std::constructible_from<std::decay_t<F>, F> &&
              !std::same_as<std::decay_t<F>, named>)
   goroutine<body_t<F, kept_t<Args>...>> go(F&& f, Args&&... args) {
-    return launch(std::source_location::current(), {}, false, std::forward<F>(f), std::forward<Args>(args)...);
+    return launch(std::source_location::current(), nullptr, false, std::forward<F>(f), std::forward<Args>(args)...);
   }
 
   /// As go, but waits for a free place under max_children and, where f takes a trailing ready_signal, until the
@@ -337,10 +338,10 @@ class scope : scope_core {
   static scope* make(const scope_options&, std::source_location where);
   static scope& of(scope_core* c) noexcept { return static_cast<scope&>(*c); }
   template <class F, class... Args>
-  auto launch(std::source_location where, std::string name, bool has_place, F&& f, Args&&... args) {
+  auto launch(std::source_location where, std::string* name, bool has_place, F&& f, Args&&... args) {
     auto* g = make_goroutine(runtime_index, where, std::forward<F>(f), std::forward<Args>(args)...);
     using R = typename std::remove_pointer_t<decltype(g)>::R;
-    adopt(g, std::move(name), has_place, where);
+    adopt(g, name, has_place, where);
     return goroutine<R>(g);
   }
 
@@ -349,27 +350,26 @@ class scope : scope_core {
   void launch_kin(lineage* kin, std::source_location where, F&& f) {
     auto* g = make_goroutine(runtime_index, where, std::forward<F>(f));
     g->kin = kin;
-    adopt(g, {}, false, where);
+    adopt(g, nullptr, false, where);
     drop_ref(g, ref_handle);
   }
 
  private:
   explicit scope(std::source_location where) : scope_core(where) {}
-  void adopt(goroutine_core*, std::string name, bool has_place, std::source_location where);
+  void adopt(goroutine_core*, std::string* name, bool has_place, std::source_location where);
 
   template <class F, class... Args>
   task<goroutine<body_t<F, kept_t<Args>...>>> start_plain(std::string name, F&& f, Args&&... args) {
     std::source_location const where = co_await awaited_at{};
     co_await place_operation(this);
-    co_return launch(where, std::move(name), true, std::forward<F>(f), std::forward<Args>(args)...);
+    co_return launch(where, &name, true, std::forward<F>(f), std::forward<Args>(args)...);
   }
   template <class F, class... Args>
   task<goroutine<body_t<F, kept_t<Args>..., ready_signal>>> start_ready(std::string name, F&& f, Args&&... args) {
     std::source_location const where = co_await awaited_at{};
     co_await place_operation(this);
     auto [open, opened] = channel<std::monostate>();
-    auto h = launch(where, std::move(name), true, std::forward<F>(f), std::forward<Args>(args)...,
-                    ready_signal(std::move(open)));
+    auto h = launch(where, &name, true, std::forward<F>(f), std::forward<Args>(args)..., ready_signal(std::move(open)));
     (void)co_await opened.recv();
     co_return h;
   }
@@ -393,12 +393,12 @@ class remote_scope : handle {
     requires(!std::same_as<std::decay_t<F>, named>)                                                            \
   goroutine<body_t<LEASH_PLAIN kept_types>> go(LEASH_PLAIN parameters,                                         \
                                                std::source_location where = std::source_location::current()) { \
-    return live(where).launch(where, {}, false, LEASH_PLAIN forwarded);                                        \
+    return live(where).launch(where, nullptr, false, LEASH_PLAIN forwarded);                                   \
   }                                                                                                            \
   template <LEASH_PLAIN types>                                                                                 \
   goroutine<body_t<LEASH_PLAIN kept_types>> go(named n, LEASH_PLAIN parameters,                                \
                                                std::source_location where = std::source_location::current()) { \
-    return live(where).launch(where, std::move(n.name), false, LEASH_PLAIN forwarded);                         \
+    return live(where).launch(where, &n.name, false, LEASH_PLAIN forwarded);                                   \
   }
   LEASH_EACH_ARITY(LEASH_GO, kept)
 #undef LEASH_GO

@@ -110,20 +110,24 @@ class case_array {
 template <class T, class Cases>
 class per_case {
  public:
-  explicit per_case(std::size_t n) : data_(make(n)) {}
+  explicit per_case(std::size_t n) : data_(n) {}
   T& operator[](std::size_t i) noexcept { return data_.data()[i]; }
   T* begin() noexcept { return data_.data(); }
 
  private:
   static_assert(std::is_trivial_v<T>);
-  static auto make(std::size_t n) {
-    if constexpr (requires { Cases::count; }) {
-      return std::array<T, Cases::count == 0 ? 1 : Cases::count>{};
-    } else {
-      return arena_array<T>(n);
-    }
-  }
-  decltype(make(0)) data_;
+  template <class C>
+  struct storage : arena_array<T> {
+    using arena_array<T>::arena_array;
+  };
+  template <class C>
+    requires requires { C::count; }
+  struct storage<C> {
+    T items[C::count == 0 ? 1 : C::count];  // not initialised
+    explicit storage(std::size_t) noexcept {}
+    T* data() noexcept { return items; }
+  };
+  storage<Cases> data_;
 };
 
 /// The wait over all cases; what it gives is up to the operation built on it.
@@ -133,15 +137,15 @@ class select_core {
   template <class... A>
   explicit select_core(A&&... a) : cases_(std::forward<A>(a)...), list_(cases_.size()) {}
   select_core(select_core&&) = delete;
-  ~select_core() { leave(no_case); }
+  ~select_core() {
+    if (entered_) leave(no_case);
+  }
 
   void begin(goroutine_core* g) noexcept {
     g_ = g;
     for (std::size_t i = 0; i < cases_.size(); ++i)
       cases_.with(i, [&](auto& w) {
         w.who = g;
-        w.index = static_cast<std::uint16_t>(i);
-        list_[i] = &w;
         return 0;
       });
   }
@@ -166,9 +170,16 @@ class select_core {
     per_case<std::uint16_t, Cases> order(n);
     if (worker* w = this_worker; w != nullptr && w->rt->sim != nullptr) [[unlikely]]
       return poll_simulated(*w->rt->sim, order);
-    shuffle(order, n);
+    // Mostly the first one that is looked at is ready: the order of the others is not drawn before that.
+    std::uint64_t const bits = choice_bits();
+    std::size_t const first = static_cast<std::size_t>(((bits & 0xffffffff) * n) >> 32);
+    if (cases_.with(first, [](auto& w) { return attempt(w); })) {
+      winner_ = first;
+      return true;
+    }
+    shuffle(order, n, bits);
     for (std::size_t k = 0; k < n; ++k) {
-      if (cases_.with(order[k], [](auto& w) { return attempt(w); })) {
+      if (order[k] != first && cases_.with(order[k], [](auto& w) { return attempt(w); })) {
         winner_ = order[k];
         return true;
       }
@@ -198,7 +209,7 @@ class select_core {
     for (std::size_t i = 0; i < used; ++i)
       if (i == 0 || locks[i] != locks[i - 1]) locks[i]->lock();
     per_case<std::uint16_t, Cases> order(n);
-    shuffle(order, n);
+    shuffle(order, n, choice_bits());
     for (std::size_t k = 0; k < n; ++k) {
       if (cases_.with(order[k], [](auto& w) { return enabled(w) && w.claim(); })) {
         winner_ = order[k];
@@ -211,13 +222,15 @@ class select_core {
       }
     }
     for (std::size_t i = 0; i < n; ++i)
-      cases_.with(i, [](auto& w) {
+      cases_.with(i, [&](auto& w) {
+        w.index = static_cast<std::uint16_t>(i);
+        list_[i] = &w;
         if (enabled(w)) w.enqueue();
         return 0;
       });
     // From the last unlock on the frame may be gone; unlock_all reads what it needs before that.
     goroutine_core* g = g_;
-    parked_ = true;
+    entered_ = parked_ = true;
     bool const parked = n == 1 ? publish_parked(g, list_[0], 1, park_state::parked)
                                : publish_parked(g, reinterpret_cast<waiter*>(list_.begin()),
                                                 static_cast<std::uint16_t>(n), park_state::parked);
@@ -294,15 +307,14 @@ class select_core {
       return true;
   }
   template <class Order>
-  static void shuffle(Order& order, std::size_t n) noexcept {
-    std::uint64_t bits = choice_bits();
+  static void shuffle(Order& order, std::size_t n, std::uint64_t bits) noexcept {
     for (std::size_t i = 0; i < n; ++i) {
+      bits = bits * 0x5851f42d4c957f2du + 0x14057b7ef767814fu;
+      bits ^= bits >> 33;
       // i-th of a random permutation, built from the inside out. 2^-32 of bias for each of these.
       std::size_t const j = static_cast<std::size_t>(((bits & 0xffffffff) * (i + 1)) >> 32);
       order[i] = order[j];
       order[j] = static_cast<std::uint16_t>(i);
-      bits = bits * 0x5851f42d4c957f2du + 0x14057b7ef767814fu;
-      bits ^= bits >> 33;
     }
   }
   template <class Locks>
@@ -332,6 +344,7 @@ class select_core {
   std::size_t winner_ = no_case;
   bool cut_ = false;
   bool parked_ = false;
+  bool entered_ = false;  // it has stood in queues
 };
 
 template <class Op>

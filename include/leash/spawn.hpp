@@ -84,6 +84,12 @@ inline constexpr bool is_view<std::span<T, N>> = true;
 template <class A>
 concept kept = std::constructible_from<std::decay_t<A>, A> && !is_view<std::decay_t<A>>;
 
+/// What cannot hold the address of a frame: code, numbers, what is empty, and a plain handle (its object is in the arena).
+template <class A>
+inline constexpr bool holds_no_address = std::is_empty_v<A> || std::is_arithmetic_v<A> || std::is_enum_v<A> ||
+                                         (std::is_base_of_v<handle, A> && sizeof(A) == sizeof(handle)) ||
+                                         (std::is_pointer_v<A> && std::is_function_v<std::remove_pointer_t<A>>);
+
 template <class F, class... Args>
 struct goroutine_block : goroutine_of<body_t<F, kept_t<Args>...>> {
   using R = body_t<F, kept_t<Args>...>;
@@ -95,7 +101,7 @@ struct goroutine_block : goroutine_of<body_t<F, kept_t<Args>...>> {
   template <class F2, class... A2>
   goroutine_block(std::uint64_t word, std::uint16_t rt, std::source_location where, F2&& f, A2&&... args)
       : base(&type_of, word, new_goroutine_id(rt), rt, where), call(std::forward<F2>(f), std::forward<A2>(args)...) {
-    this->bits = g_has_callable;
+    if constexpr (!std::is_trivially_destructible_v<std::tuple<F, Args...>>) this->bits = g_has_callable;
   }
   ~goroutine_block() {}
 
@@ -152,8 +158,10 @@ struct goroutine_block : goroutine_of<body_t<F, kept_t<Args>...>> {
   }
 };
 template <class F, class... Args>
-const goroutine_type goroutine_block<F, Args...>::type_of = {sizeof(goroutine_block), &start, &drop_callable,
-                                                             &drop_result, &callable_bytes};
+const goroutine_type goroutine_block<F, Args...>::type_of = {
+    sizeof(goroutine_block), &start,
+    &drop_callable,          std::is_trivially_destructible_v<result_place<R>> ? nullptr : &drop_result,
+    &callable_bytes,         !(holds_no_address<F> && ... && holds_no_address<Args>)};
 
 /// Makes a goroutine, not yet started: callable and arguments are moved into its block. Throws std::bad_alloc.
 template <class F, class... Args>
@@ -174,7 +182,13 @@ auto* make_goroutine(std::uint16_t runtime_index, std::source_location where, F&
 }
 
 /// Under join_lock_of(target).
-void push_joiner(goroutine_core* target, waiter*) noexcept;
+inline void push_joiner(goroutine_core* target, waiter* w) noexcept {
+  w->next = target->joiners;
+  w->prev = nullptr;
+  if (w->next != nullptr) w->next->prev = w;
+  target->joiners = w;
+  w->queued.store(true, std::memory_order_relaxed);
+}
 void remove_joiner(goroutine_core* target, waiter*) noexcept;
 
 // --- the handle

@@ -86,8 +86,8 @@ bool breached(std::source_location) noexcept;
 extern std::atomic<bool> reclaimed_anything;
 
 struct waiter {
-  waiter* next = nullptr;
-  waiter* prev = nullptr;
+  waiter* next;  // in a queue
+  waiter* prev;
   goroutine_core* who = nullptr;
   object* what = nullptr;  // what it waits for; a goroutine_core for goroutine_join; null: nothing that can be named
   wait_reason reason;
@@ -279,38 +279,16 @@ class [[nodiscard]] single_wait {
       leave();
   }
 
-  // Returns false with the lock taken, for await_suspend.
-  bool await_ready() LEASH_TSA(no_thread_safety_analysis) {
-    goroutine_core* g = wait_.who;
-    if constexpr (!requires { W::outlives_context; }) {
-      if (context_ended(g)) [[unlikely]] {
-        wait_.state = cut;
-        return false;
+  // Where an operation can complete without more ado, that much is part of the awaiting coroutine.
+  LEASH_INLINE bool await_ready() {
+    if constexpr (requires { wait_.fast(); } && !requires { W::yields_first; }) {
+      goroutine_core* g = wait_.who;
+      if (!context_ended(g) && g->budget > 1 && wait_.fast()) [[likely]] {
+        --g->budget;
+        return true;
       }
     }
-    if constexpr (requires { wait_.fast(); }) {
-      if constexpr (requires { W::yields_first; }) {
-        // A lock is not held across a yield: that would make a queue of everybody else.
-        if (!within_budget(g)) [[unlikely]] {
-          wait_.state = retry;
-          return false;
-        }
-        if (wait_.fast()) {
-          wait_.state = ready;
-          return true;
-        }
-      } else {
-        if (wait_.fast()) return finish_now(g);
-      }
-    }
-    spin_lock& l = wait_.lock();
-    l.lock();
-    if (wait_.claim()) {
-      l.unlock();
-      wait_.complete();
-      return finish_now(g);
-    }
-    return false;
+    return ready_by_lock();
   }
   template <class P>
   void await_suspend(std::coroutine_handle<P>) LEASH_TSA(no_thread_safety_analysis) {
@@ -352,6 +330,35 @@ class [[nodiscard]] single_wait {
       return park_state::held;
     else
       return park_state::parked;
+  }
+  // Returns false with the lock taken, for await_suspend.
+  bool ready_by_lock() LEASH_TSA(no_thread_safety_analysis) {
+    goroutine_core* g = wait_.who;
+    if constexpr (!requires { W::outlives_context; }) {
+      if (context_ended(g)) [[unlikely]] {
+        wait_.state = cut;
+        return false;
+      }
+    }
+    if constexpr (requires { W::yields_first; }) {
+      // A lock is not held across a yield: that would make a queue of everybody else.
+      if (!within_budget(g)) [[unlikely]] {
+        wait_.state = retry;
+        return false;
+      }
+      if (wait_.fast()) {
+        wait_.state = ready;
+        return true;
+      }
+    }
+    spin_lock& l = wait_.lock();
+    l.lock();
+    if (wait_.claim()) {
+      l.unlock();
+      wait_.complete();
+      return finish_now(g);
+    }
+    return false;
   }
   bool finish_now(goroutine_core* g) {
     wait_.state = ready;

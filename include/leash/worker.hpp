@@ -195,7 +195,11 @@ std::int64_t runtime_now(const runtime*) noexcept;
 goroutine_core* running_goroutine(const char* what, std::source_location where);
 
 /// A fresh goroutine id. Simulated runtimes count from 1, so that a run does not depend on what ran before it.
-std::uint64_t new_goroutine_id(std::uint16_t runtime_index) noexcept;
+std::uint64_t new_goroutine_id_slow(std::uint16_t runtime_index) noexcept;
+LEASH_INLINE std::uint64_t new_goroutine_id(std::uint16_t runtime_index) noexcept {
+  worker* w = this_worker;
+  return w != nullptr && w->id != w->last_id ? w->id++ : new_goroutine_id_slow(runtime_index);
+}
 /// Counts a goroutine that is about to be scheduled for the first time.
 void count_spawned(runtime*) noexcept;
 /// The goroutine's last owner gives its slot back.
@@ -217,7 +221,10 @@ std::exception_ptr take_carried(goroutine_core*) noexcept;
 std::uint32_t verdict_generation() noexcept;
 
 /// The lock that guards g's joiners.
-spin_lock& join_lock_of(const goroutine_core*) noexcept;
+extern spin_lock join_locks[64];
+LEASH_INLINE spin_lock& join_lock_of(const goroutine_core* g) noexcept {
+  return join_locks[(reinterpret_cast<std::uintptr_t>(g) >> 6) % 64];
+}
 
 // --- simulation: one worker, virtual time, a chosen schedule
 struct blocking_job;

@@ -19,12 +19,11 @@ namespace leash {
 
 constinit std::atomic<bool> reclaimed_anything{false};
 constinit std::atomic<bool> judged_anything{false};
+spin_lock join_locks[64];
 void (*goroutine_ended)(goroutine_core*) noexcept = nullptr;
 void (*goroutine_failed)(goroutine_core*, std::exception_ptr) noexcept = nullptr;
 
 namespace {
-
-spin_lock join_locks[64];
 
 // Exceptions on their way out of an unwinding are rare: kept beside the goroutines, not in them.
 std::mutex carried_lock;
@@ -87,7 +86,8 @@ void finish(worker& w, goroutine_core* g) noexcept {
     g->leaf->handle().destroy();
     g->leaf = nullptr;
   }
-  if (std::exception_ptr e = take_carried(g)) {
+  if ((g->bits & g_carries) != 0) [[unlikely]] {
+    std::exception_ptr e = take_carried(g);
     (g->bits & g_failed) != 0 ? goroutine_failed(g, std::move(e)) : root_failed(g, std::move(e));
   }
   if (g->bits & g_has_callable) {
@@ -200,10 +200,6 @@ void breach(const placed_object* o) noexcept {
       by != nullptr ? ("goroutine " + std::to_string(by->id)).c_str() : "a thread that is no worker");
 }
 
-spin_lock& join_lock_of(const goroutine_core* g) noexcept {
-  return join_locks[(reinterpret_cast<std::uintptr_t>(g) >> 6) % 64];
-}
-
 void run_goroutine(worker& w, goroutine_core* g) noexcept {
   w.tick.store(w.tick.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
   w.current = g;
@@ -238,7 +234,7 @@ void run_goroutine(worker& w, goroutine_core* g) noexcept {
     if (after == after_resume::unwind) {
       unwind(g);
     } else if (after == after_resume::yield) {
-      schedule_last(g);
+      schedule_yielded(w, g);
       break;
     } else {
       finish(w, g);
@@ -288,7 +284,7 @@ void throwing_while_unwinding() {
 }
 
 void free_goroutine(goroutine_core* g) noexcept {
-  if (g->bits & g_completed) g->type->drop_result(g);
+  if ((g->bits & g_completed) != 0 && g->type->drop_result != nullptr) g->type->drop_result(g);
   if (g->bits & g_failed) g->failure.~exception_ptr();
   std::uint64_t const word = g->park.load(std::memory_order_relaxed);
   std::uint32_t const bytes = g->type->bytes;
@@ -297,8 +293,9 @@ void free_goroutine(goroutine_core* g) noexcept {
 }
 
 void drop_ref(goroutine_core* g, std::uint8_t ref) noexcept {
-  if (g->refs.load(std::memory_order_acquire) == ref ||
-      g->refs.fetch_and(static_cast<std::uint8_t>(~ref), std::memory_order_acq_rel) == ref) {
+  // Each reference is a bit that is set once, so subtracting it clears it; with the old value, x86 has an instruction
+  // for that and none for fetch_and.
+  if (g->refs.load(std::memory_order_acquire) == ref || g->refs.fetch_sub(ref, std::memory_order_acq_rel) == ref) {
     free_goroutine(g);
   }
 }

@@ -85,9 +85,13 @@ goroutine_core* leave(runtime& rt, goroutine_core* found) noexcept {
   if ((i & runtime::sleeper_mask) == 0 || (i & (runtime::spinner_mask | runtime::has_sentry)) != 0) return found;
   // As in sleep_until: a pusher that saw this one look, or on watch, is seen here.
   heavy_fence();
-  bool more = anything_to_do(rt) || earliest_timer(rt) != INT64_MAX;
+  bool more = anything_to_do(rt);
   for (std::uint32_t k = 0; k < rt.worker_count && !more; ++k)
     more = rt.workers[k].next.load(std::memory_order_relaxed) != nullptr;
+  if (std::int64_t const timer = earliest_timer(rt); !more && timer != INT64_MAX) {
+    std::lock_guard guard(rt.idle_lock);
+    more = rt.sentry == nullptr || timer < rt.sentry_until;  // otherwise the sentry gets up in time
+  }
   if (more) rt.wake_one();
   return found;
 }

@@ -8,6 +8,8 @@ inline constexpr std::uint16_t operations_per_resumption = 256;
 
 /// Runs g until it parks, yields or ends.
 void run_goroutine(worker&, goroutine_core* g) noexcept;
+/// Sends the goroutine that ran on this worker to the back of its queue.
+void schedule_yielded(worker&, goroutine_core* g) noexcept;
 /// The next goroutine to run; null when the runtime stops. Sleeps.
 goroutine_core* find_work(worker&) noexcept;
 goroutine_core* find_simulated(worker&) noexcept;

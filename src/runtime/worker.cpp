@@ -90,18 +90,16 @@ clock::time_point clock::now() noexcept {
   return time_point(nanoseconds(runtime_now(this_worker != nullptr ? this_worker->rt : nullptr)));
 }
 
-std::uint64_t new_goroutine_id(std::uint16_t runtime_index) noexcept {
+std::uint64_t new_goroutine_id_slow(std::uint16_t runtime_index) noexcept {
   worker* w = this_worker;
   if (w == nullptr) {
     runtime* rt = runtime_at(runtime_index);
     return (rt != nullptr && rt->sim != nullptr ? rt->next_id : ids).fetch_add(1, std::memory_order_relaxed);
   }
-  if (w->id == w->last_id) {
-    if (w->rt->sim != nullptr) return w->rt->next_id.fetch_add(1, std::memory_order_relaxed);
-    std::uint64_t const portion = 256;
-    w->id = ids.fetch_add(portion, std::memory_order_relaxed);
-    w->last_id = w->id + portion;
-  }
+  if (w->rt->sim != nullptr) return w->rt->next_id.fetch_add(1, std::memory_order_relaxed);
+  std::uint64_t const portion = 256;
+  w->id = ids.fetch_add(portion, std::memory_order_relaxed);
+  w->last_id = w->id + portion;
   return w->id++;
 }
 
@@ -213,6 +211,18 @@ void schedule_last(goroutine_core* g) {
   } else {
     push_local(*w, g);
   }
+}
+
+void schedule_yielded(worker& w, goroutine_core* g) noexcept {
+  // Alone on its worker it goes on at once: nobody is woken to take it away. Whatever else comes here is told of by
+  // whoever brings it, and then found together with this one.
+  if (w.rt->sim == nullptr && w.queue.empty() && w.fresh.empty() &&
+      w.next.load(std::memory_order_relaxed) == nullptr && w.rt->global_count.load(std::memory_order_relaxed) == 0 &&
+      w.rt->fresh_chunks.load(std::memory_order_relaxed) == 0) {
+    (void)w.queue.push(g);  // an empty queue has room
+    return;
+  }
+  schedule_last(g);
 }
 
 // --- finding

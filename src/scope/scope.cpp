@@ -68,10 +68,13 @@ scope* scope::make(const scope_options& options, std::source_location where) {
   return s;
 }
 
-scope_shard& scope_core::choose(goroutine_core* g) {
+LEASH_INLINE scope_shard& scope_core::choose(goroutine_core* g) {
   std::uint32_t const n = rotor.load(std::memory_order_relaxed);
   rotor.store(n + 1, std::memory_order_relaxed);  // a lost update only makes a run longer
-  if (n < run) return first;
+  return n < run ? first : choose_further(g, n);
+}
+
+scope_shard& scope_core::choose_further(goroutine_core* g, std::uint32_t n) {
   if (more.load(std::memory_order_acquire) == nullptr) {
     scope_shard* made = make_shards();
     spin_guard guard(lock);
@@ -238,7 +241,7 @@ void throw_over(std::source_location where) {
                where);
 }
 
-void set_name(goroutine_core* g, std::string name) {
+void set_name(goroutine_core* g, const std::string& name) {
   auto* v = local_value::make(local_value::kind::name, g->locals.get(), {}, name);
   v->owner = g->id;
   g->locals = v;
@@ -253,14 +256,14 @@ void inherit_locals(goroutine_core* child) noexcept {
   child->locals = v;
 }
 
-void scope::adopt(goroutine_core* g, std::string name, bool has_place, std::source_location where) {
+void scope::adopt(goroutine_core* g, std::string* name, bool has_place, std::source_location where) {
   g->ctx = this;
   try {
     if (over.load(std::memory_order_relaxed)) [[unlikely]]
       throw_over(where);
     inherit_locals(g);
-    if (!name.empty()) set_name(g, std::move(name));
-    check_borrowing(this, g, where);
+    if (name != nullptr && !name->empty()) set_name(g, *name);
+    if (g->type->holds_addresses) check_borrowing(this, g, where);
     // Started by someone else than the scope's owner: it may borrow from whoever started it (rule 3 of the proof).
     if (!g->kin && this_worker != nullptr && this_worker->current != nullptr && this_worker->current != owner) {
       lineage* l = lineage_of_running();
@@ -312,13 +315,6 @@ void check_borrowing(scope_core* s, goroutine_core* child, std::source_location 
   }
 }
 
-void push_joiner(goroutine_core* target, waiter* w) noexcept {
-  w->next = target->joiners;
-  w->prev = nullptr;
-  if (w->next != nullptr) w->next->prev = w;
-  target->joiners = w;
-  w->queued.store(true, std::memory_order_relaxed);
-}
 void remove_joiner(goroutine_core* target, waiter* w) noexcept {
   if (!w->queued.load(std::memory_order_relaxed)) return;
   (w->prev != nullptr ? w->prev->next : target->joiners) = w->next;

@@ -62,11 +62,12 @@ void mutex_wait::enqueue() noexcept { core()->queue.push(this); }
 
 bool mutex_wait::spin() noexcept {
   if (this_worker->single) return false;
-  for (int i = 0; i < 32; ++i) {
+  // As spin_lock::wait: the holder's side has the cache line to itself for a while, and may lock again in it.
+  for (int pauses = 16; pauses <= 256; pauses *= 2) {
+    for (int i = 0; i < pauses; ++i) cpu_relax();
     std::uint32_t const s = core()->state.load(std::memory_order_relaxed);
     if (s == 0 && core()->try_lock()) return true;
     if (s & mutex_core::waiters) return false;
-    cpu_relax();
   }
   return false;
 }

@@ -55,14 +55,17 @@ struct torn_exchange : atomics {
   };
 };
 
-// Read-modify-writes that publish and see nothing.
-struct relaxed_updates : atomics {
+// Counts up and down with another order than what is asked for.
+template <std::memory_order Order>
+struct updates_with : atomics {
   template <class T>
   struct atomic : model::atomic<T> {
     using model::atomic<T>::atomic;
-    T fetch_add(T v, std::memory_order) { return model::atomic<T>::fetch_add(v, std::memory_order_relaxed); }
-    T fetch_sub(T v, std::memory_order) { return model::atomic<T>::fetch_sub(v, std::memory_order_relaxed); }
+    T fetch_add(T v, std::memory_order) { return model::atomic<T>::fetch_add(v, Order); }
+    T fetch_sub(T v, std::memory_order) { return model::atomic<T>::fetch_sub(v, Order); }
   };
 };
+// They publish and see nothing.
+using relaxed_updates = updates_with<std::memory_order_relaxed>;
 
 }  // namespace model

@@ -1,6 +1,8 @@
 // Workers that go to sleep while work is being pushed. Every worker has a quota of items, after which it is busy for
 // ever; the items are exactly as many as the quotas together, so a single wake-up lost, or spent on a worker that is
 // busy, is a deadlock.
+#include <utility>
+
 #include "expect.hpp"
 #include "model.hpp"
 
@@ -186,6 +188,396 @@ TEST(idle_workers, a_busy_worker_still_announced_swallows_a_wake_up) {
 
 TEST(idle_workers, a_wake_up_that_is_not_passed_on_is_lost) {
   EXPECT_FOUND("deadlock", go_idle({.items = 2, .quota = {1, 1}}, bug::does_not_pass_on));
+}
+
+// --- idle.cpp step by step: spinners, sleepers, the sentry, next slots and timers
+//
+// Some workers are busy for ever from the beginning, after they have pushed, filled their next slot or armed a timer.
+// The others have a quota each, as above, and look for work as idle() does. What waits in the next slot of a busy worker,
+// or for a timer, is found only by who keeps watch. Time is left open: who sleeps until a time gets up whenever it
+// likes, and a timer that is armed is due when somebody looks.
+
+enum leaving : unsigned {
+  as_it_is = 0,
+  without_leave = 1,  // who has found something just goes
+  without_fence = 2,  // looks, but may not see what was pushed by who relied on it
+  not_at_queues = 4,  // does not look at ...
+  not_at_next = 8,
+  not_at_timers = 16,
+  at_all_timers = 32,    // wakes somebody for a timer even if the sentry gets up in time
+  arming_notifies = 64,  // who arms a timer sees to it that somebody keeps watch
+  // Looks only if somebody can have relied on it: it was the last that looked for work, or the sentry.
+  only_if_relied = 128,
+  spun_does_not_count = 256,
+  woken_does_not_count = 512,
+  counts_by_bit = 1024,  // as the sentry only if it was announced as being on watch
+};
+
+struct scheduler {
+  static constexpr int most = 4;
+  static constexpr std::uint32_t one_sleeper = 1, one_spinner = 16, has_sentry = 256, sleeper_mask = 15,
+                                 spinner_mask = 240;
+
+  // A std::mutex: giving it back is a full fence on the machines of interest.
+  struct mutex {
+    atomic<bool> held{false};
+    void lock() { held.await_exchange(false, true, std::memory_order_acquire); }
+    void unlock() { held.exchange(false, std::memory_order_release); }
+  };
+  // What a worker has: whether something is there. Those that stay empty need no look.
+  struct place {
+    atomic<bool> full{false};
+    bool used = false;
+    bool seen_full() const { return used && full.load(std::memory_order_relaxed); }
+    bool take() { return seen_full() && full.exchange(false, std::memory_order_acq_rel); }
+  };
+
+  int const workers;
+  unsigned const how;
+  atomic<std::uint32_t> idle{0};
+  mutex idle_lock;
+  var<bool> asleep[most];
+  var<int> sentry{-1};
+  var<bool> sentry_polls{false};  // its sleep ends at some time
+  atomic<std::uint32_t> wake[most]{};
+  place queued[2 * most], next[most], timer[most];
+  atomic<bool> none_done{true};  // nobody has its quota yet
+
+  scheduler(int n, unsigned h) : workers(n), how(h) {
+    name(idle, "idle");
+    name(idle_lock.held, "idle lock");
+    static constexpr const char* names[][4] = {{"wake 0", "wake 1", "wake 2", "wake 3"},
+                                               {"next 0", "next 1", "next 2", "next 3"},
+                                               {"timer 0", "timer 1", "timer 2", "timer 3"}};
+    for (int i = 0; i < most; ++i) {
+      name(wake[i], names[0][i]);
+      name(next[i].full, names[1][i]);
+      name(timer[i].full, names[2][i]);
+    }
+    for (place& p : queued) name(p.full, "queued");
+  }
+
+  // --- worker.cpp
+  void notify() {
+    atomics::light_barrier();
+    std::uint32_t const i = idle.load(std::memory_order_relaxed);
+    if ((i & sleeper_mask) != 0 && (i & spinner_mask) == 0) wake_one();
+  }
+  void notify_watch() {
+    atomics::light_barrier();
+    std::uint32_t const i = idle.load(std::memory_order_relaxed);
+    if ((i & sleeper_mask) != 0 && (i & (spinner_mask | has_sentry)) == 0) wake_one();
+  }
+  void make_next(int me) {
+    require(!next[me].full.exchange(true, std::memory_order_acq_rel), "the next slot was full");
+    notify_watch();
+  }
+  bool steal() {
+    for (place& p : queued)
+      if (p.take()) return true;
+    return false;
+  }
+  // 'q' pushes, 'n' fills the next slot, 't' arms a timer. A thread that is no worker pushes only.
+  void act(int me, const char* script) {
+    for (int i = 0; script[i] != '\0'; ++i) switch (script[i]) {
+        case 'q':
+          queued[2 * me + i].full.store(true, std::memory_order_release);
+          notify();
+          break;
+        case 'n':
+          make_next(me);
+          break;
+        case 't':
+          timer[me].full.store(true, std::memory_order_relaxed);
+          if (how & arming_notifies) notify_watch();
+          break;
+      }
+  }
+  void will_act(int me, const char* script) {
+    for (int i = 0; script[i] != '\0'; ++i)
+      (script[i] == 'q' ? queued[2 * me + i] : script[i] == 'n' ? next[me] : timer[me]).used = true;
+  }
+
+  // --- idle.cpp
+  template <std::size_t N>
+  static bool any(const place (&all)[N]) {
+    for (const place& p : all)
+      if (p.seen_full()) return true;
+    return false;
+  }
+  // True: it was the sentry.
+  bool unlink(int w) {
+    asleep[w] = false;
+    if (sentry != w) return false;
+    sentry = -1;
+    idle.fetch_and(~has_sentry, std::memory_order_relaxed);
+    return true;
+  }
+  void wake_one() {
+    idle_lock.lock();
+    int chosen = -1;
+    for (int k = 0; k < workers; ++k)
+      if (asleep[k] && (chosen == -1 || chosen == sentry)) chosen = k;
+    if (chosen == -1) return idle_lock.unlock();
+    unlink(chosen);
+    idle.fetch_add(one_spinner - one_sleeper, std::memory_order_relaxed);
+    wake[chosen].exchange(1, std::memory_order_release);
+    idle_lock.unlock();
+  }
+  bool keep_watch(int me) {
+    for (place& t : timer)
+      if (t.seen_full() && choose(2) == 0 && t.take()) make_next(me);
+    for (int k = 0; k < workers; ++k)
+      if (k != me && next[k].take()) return true;
+    return false;
+  }
+  void leave(bool relied) {
+    if (how & without_leave) return;
+    if ((how & only_if_relied) && !relied) return;
+    std::uint32_t const i = idle.load(std::memory_order_relaxed);
+    if ((i & sleeper_mask) == 0 || (i & (spinner_mask | has_sentry)) != 0) return;
+    if (!(how & without_fence)) atomics::heavy_barrier();
+    bool more = !(how & not_at_queues) && any(queued);
+    more = more || (!(how & not_at_next) && any(next));
+    if (!more && !(how & not_at_timers) && any(timer)) {
+      more = true;
+      if (!(how & at_all_timers)) {
+        idle_lock.lock();
+        more = sentry == -1 || !sentry_polls;
+        idle_lock.unlock();
+      }
+    }
+    if (more) wake_one();
+  }
+
+  // All workers sleep, as they do when nothing has happened for a while; the first one gets up when its timer is due.
+  void fall_asleep() {
+    for (int k = 0; k < workers; ++k) asleep[k] = true;
+    idle.store(one_sleeper * unsigned(workers));
+    sentry = 0;
+    sentry_polls = timer[0].used;
+  }
+
+  // Returns with something to run, the worker's `done`th. `sleeps`: it begins asleep.
+  void find(int me, unsigned done, bool sleeps) {
+    bool relied = false, spin = true, polls = false;
+    auto at = [&](unsigned line, bool b = false) {
+      forget(line << 7 | done << 5 | spin << 4 | relied << 3 | polls << 2 | sleeps << 1 | b);
+    };
+    at(1);
+    if (!sleeps && (next[me].take() || steal())) return;
+    for (;;) {
+      if (!sleeps) {
+        at(2);
+        if (look_around(spin, relied, at)) return leave(relied);
+        at(3);
+        polls = any(timer);
+        at(4);
+        go_to_sleep(me, polls);
+        at(5);
+        atomics::heavy_barrier();
+        at(6);
+      }
+      if (sleeps || !any(queued)) {
+        at(7);
+        idle_lock.lock();
+        bool const up = !asleep[me];
+        polls = sentry == me && sentry_polls;
+        idle_lock.unlock();
+        at(8, up);
+        if (!up && polls) doze();
+        if (!up && !polls) wake[me].await_exchange(1, 1, std::memory_order_acquire);
+      }
+      sleeps = polls = false;
+      at(9);
+      if (get_up(me)) relied = true;
+      at(10);
+      if (keep_watch(me)) return leave(relied);
+      at(11);
+      if (next[me].take()) return leave(relied);
+      at(12);
+      spin = wake[me].load(std::memory_order_relaxed) != 0;
+    }
+  }
+  template <class At>
+  bool look_around(bool& spin, bool& relied, At at) {
+    if (std::exchange(spin, false) &&
+        (idle.load(std::memory_order_relaxed) & spinner_mask) / one_spinner * 2 < unsigned(workers)) {
+      idle.fetch_add(one_spinner, std::memory_order_relaxed);
+      at(13);
+      bool const found = steal();
+      at(14, found);
+      std::uint32_t const before = idle.fetch_sub(one_spinner, std::memory_order_acq_rel);
+      bool const last = (before & spinner_mask) == one_spinner;
+      if (last && !(how & spun_does_not_count)) relied = true;
+      at(15 + last, found);
+      if (found && last && any(queued)) notify();
+      if (found) return true;
+    }
+    at(17);
+    return steal();
+  }
+  void go_to_sleep(int me, bool polls) {
+    idle_lock.lock();
+    wake[me].store(0, std::memory_order_relaxed);
+    asleep[me] = true;
+    bool const all_asleep =
+        int((idle.fetch_add(one_sleeper, std::memory_order_relaxed) + one_sleeper) & sleeper_mask) == workers;
+    if (!all_asleep) polls = true;
+    if (sentry == -1 || (polls && (!sentry_polls || choose(2) == 0))) {
+      sentry = me;
+      sentry_polls = polls;
+      if (!all_asleep) idle.fetch_or(has_sentry, std::memory_order_relaxed);
+    }
+    idle_lock.unlock();
+  }
+  // True: others may have relied on this one.
+  bool get_up(int me) {
+    idle_lock.lock();
+    bool relied = false;
+    if (asleep[me]) {
+      bool const counts = !(how & counts_by_bit) || (idle.load(std::memory_order_relaxed) & has_sentry) != 0;
+      relied = unlink(me) && counts;
+      idle.fetch_sub(one_sleeper, std::memory_order_relaxed);
+    } else {
+      bool const last = (idle.fetch_sub(one_spinner, std::memory_order_relaxed) & spinner_mask) == one_spinner;
+      relied = last && !(how & woken_does_not_count);
+    }
+    idle_lock.unlock();
+    return relied;
+  }
+};
+
+struct crew {
+  const char* busy[2] = {nullptr, nullptr};  // scripts of busy workers
+  const char* foreign = nullptr;             // of a thread that is no worker
+  int quota[3] = {1, 1, 0};                  // of the others
+  const char* then = nullptr;                // the script of the first that has its quota
+  bool armed = false;                        // worker 0 has armed a timer before
+  bool asleep = false;                       // all of them, at the beginning
+  memory mem = memory::tso;
+  int preemptions = -1;
+};
+
+model::result work(crew c, unsigned how = as_it_is) {
+  return check({.mem = c.mem, .reduce = reduction::values, .races = false, .preemptions = c.preemptions}, [=](run& r) {
+    int const idle_ones = 1 + (c.quota[1] != 0) + (c.quota[2] != 0);
+    int n = idle_ones;
+    for (auto* b : c.busy) n += b != nullptr;
+    auto& s = r.make<scheduler>(n, how);
+    for (int me = 0; me < idle_ones; ++me)
+      r.thread(me == 0   ? "worker 0"
+               : me == 1 ? "worker 1"
+                         : "worker 2",
+               [=, &s] {
+                 for (int i = 0; i < c.quota[me]; ++i) s.find(me, unsigned(i), c.asleep && i == 0);
+                 if (c.then == nullptr) return;
+                 forget(0);
+                 if (s.none_done.exchange(false, std::memory_order_relaxed)) s.act(me, c.then);
+               });
+    if (c.armed) {
+      s.timer[0].used = true;
+      s.timer[0].full.store(true);
+      for (int l = 0; l < idle_ones; ++l) s.next[l].used = true;
+    }
+    if (c.asleep) s.fall_asleep();
+    if (c.then != nullptr)
+      for (int k = 0; k < idle_ones; ++k) {
+        s.will_act(k, c.then);
+        if (s.timer[k].used)
+          for (int l = 0; l < idle_ones; ++l) s.next[l].used = true;
+      }
+    int me = idle_ones;
+    auto start = [&](const char* script) {
+      if (script == nullptr) return;
+      s.will_act(me, script);
+      if (s.timer[me].used)  // its goroutine becomes the next of who finds it due
+        for (int k = 0; k < idle_ones; ++k) s.next[k].used = true;
+      r.thread(script, [=, &s] { s.act(me, script); });
+      ++me;
+    };
+    for (auto* script : c.busy) start(script);
+    start(c.foreign);
+    r.finally([&s] { require(!s.any(s.queued) && !s.any(s.next) && !s.any(s.timer), "something is left"); });
+  });
+}
+
+// A push that comes from outside while all sleep, and what is pushed while the woken one looks for work.
+constexpr crew pushed_twice{.foreign = "qq", .asleep = true};
+// Two busy workers with something in their next slots, and one on watch.
+constexpr crew two_next_slots{.busy = {"n", "n"}, .preemptions = 2};
+// A timer that is not due, and a next slot.
+constexpr crew timer_and_next{.busy = {"tn"}, .preemptions = 2};
+// The sentry sleeps until its timer. Another worker is woken, fills its next slot and does not get on.
+constexpr crew sentry_with_timer{
+    .foreign = "q", .quota = {1, 1, 1}, .then = "n", .armed = true, .asleep = true, .preemptions = 2};
+// The woken one has run something, and looks again.
+constexpr crew woken_works_on{.foreign = "qqq", .quota = {2, 1}, .preemptions = 2};
+// Who was woken arms a timer and fills its next slot, and does not get on.
+constexpr crew woken_stays_busy{.foreign = "q", .quota = {1, 1, 1}, .then = "tn", .asleep = true};
+
+void expect_no_wake_up_lost(unsigned how) {
+  EXPECT_PROVEN(work(pushed_twice, how));
+  EXPECT_PROVEN(work(timer_and_next, how));
+  EXPECT_PROVEN(work(woken_stays_busy, how));
+  EXPECT_PROVEN(work({.foreign = "q", .then = "n", .asleep = true}, how));
+  EXPECT_PROVEN(work({.foreign = "q", .armed = true, .asleep = true}, how));
+  if (!long_run()) return;
+  EXPECT_PROVEN(work(two_next_slots, how));
+  EXPECT_PROVEN(work(sentry_with_timer, how));
+  EXPECT_PROVEN(work(woken_works_on, how));
+  EXPECT_PROVEN(work({.busy = {"qq"}, .preemptions = 2}, how));
+  EXPECT_PROVEN(work({.busy = {"q", "n"}, .preemptions = 2}, how));
+  EXPECT_PROVEN(work({.busy = {"n"}, .foreign = "q", .preemptions = 2}, how));
+}
+
+TEST(leaving_idle, loses_no_wake_up) {
+  expect_no_wake_up_lost(as_it_is);
+  EXPECT_PROVEN(work(two_next_slots));
+  EXPECT_PROVEN(work(sentry_with_timer));
+  crew pso = pushed_twice;
+  pso.mem = memory::pso;
+  EXPECT_PROVEN(work(pso));
+}
+
+TEST(leaving_idle, without_a_look_what_was_pushed_is_lost) {
+  EXPECT_FOUND("deadlock", work(pushed_twice, without_leave));
+  EXPECT_FOUND("deadlock", work(pushed_twice, not_at_queues));
+}
+
+TEST(leaving_idle, without_a_look_what_waits_in_a_next_slot_is_lost) {
+  EXPECT_FOUND("deadlock", work(two_next_slots, without_leave));
+  EXPECT_FOUND("deadlock", work(two_next_slots, not_at_next));
+}
+
+TEST(leaving_idle, without_a_look_a_timer_is_lost) {
+  EXPECT_FOUND("deadlock", work(timer_and_next, without_leave));
+  EXPECT_FOUND("deadlock", work(timer_and_next, not_at_timers));
+}
+
+TEST(leaving_idle, a_look_without_a_fence_misses_what_was_pushed) {
+  EXPECT_FOUND("deadlock", work(pushed_twice, without_fence));
+}
+
+// As it was: nothing is lost, but somebody is woken for each timer that is armed.
+TEST(leaving_idle, waking_somebody_for_every_timer_loses_nothing) { expect_no_wake_up_lost(at_all_timers); }
+
+// Sound, but not what idle.cpp does: there is hardly a worker that leaves and was not relied on.
+TEST(leaving_idle, looking_only_if_relied_on_loses_nothing) { expect_no_wake_up_lost(only_if_relied); }
+
+TEST(leaving_idle, who_has_spun_was_woken_or_was_the_sentry_was_relied_on) {
+  EXPECT_FOUND("deadlock", work(woken_stays_busy, only_if_relied | woken_does_not_count));
+  if (!long_run()) return;
+  EXPECT_FOUND("deadlock", work(woken_works_on, only_if_relied | spun_does_not_count));
+  EXPECT_FOUND("deadlock", work(sentry_with_timer, only_if_relied | counts_by_bit | at_all_timers));
+}
+
+// A limit of idle.cpp: arming a timer wakes nobody to keep watch, so that a program that sleeps does not wake two threads
+// for each timer. Who arms one and then computes, after it was woken while all slept, keeps it waiting.
+TEST(leaving_idle, a_timer_armed_while_nobody_is_on_watch_waits_for_its_worker) {
+  constexpr crew arms_and_computes{.foreign = "q", .then = "t", .asleep = true};
+  EXPECT_FOUND("deadlock", work(arms_and_computes));
+  EXPECT_PROVEN(work(arms_and_computes, arming_notifies));
 }
 
 }  // namespace

@@ -56,7 +56,7 @@ struct buffered_store {
   bool release;
 };
 
-enum class waiting : std::uint8_t { no, value, drain, change, futex };
+enum class waiting : std::uint8_t { no, value, drain, change, futex, time };
 
 struct thread_state {
   const char* name = nullptr;
@@ -172,6 +172,11 @@ class machine {
   void light_barrier() { note("light barrier"); }
   void heavy_barrier();
   void pause();
+  void doze() {
+    note("dozes");
+    step_point(waiting::time);
+    saw(6);
+  }
   unsigned choose(unsigned count);
   void forget(unsigned where) {
     if (opts_.reduce == reduction::values) self().history = mix(current_, where);
@@ -200,6 +205,7 @@ class machine {
   bool backtrack();
   void collect(decision& d) const;
   bool enabled(const thread_state& t) const;
+  bool can_go_on(const thread_state& t) const { return enabled(t) && t.wait != waiting::time; }
   bool drained(const thread_state& t) const;
   const choice* decide();
   word key();

@@ -61,6 +61,7 @@ void fence(std::memory_order order) { detail::now().fence(order); }
 void light_barrier() { detail::now().light_barrier(); }
 void heavy_barrier() { detail::now().heavy_barrier(); }
 void pause() { detail::now().pause(); }
+void doze() { detail::now().doze(); }
 void forget(unsigned where) { detail::now().forget(where); }
 unsigned choose(unsigned count) { return detail::now().choose(count); }
 void require(bool condition, const char* what) { detail::now().require(condition, what); }

@@ -181,6 +181,7 @@ void light_barrier();  // stops the compiler only
 void heavy_barrier();  // membarrier: returns once every store that any thread had buffered when it was called is in
                        // memory
 void pause();          // in a spin loop: the thread goes on when something has changed since the loop's first load
+void doze();           // a sleep that ends at any time; while it lasts nothing is preempted
 // Under reduction::values: the thread's locals are from here on a function of `where` and of shared state alone,
 // whatever it has read so far. At the head of a loop it lets equal rounds be merged (a loop that never ends is then cut
 // short, not reported).

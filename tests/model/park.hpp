@@ -63,6 +63,7 @@ class wait_queue {
   using node = wait_node<A>;
   wait_queue() { name(first_, "first waiter"); }
   bool empty() const { return first_.get() == nullptr; }
+  node* front() const { return first_.get(); }
   void push(node& n, parker<A>& who, std::uint32_t epoch) {
     n.who = &who;
     n.epoch = epoch;

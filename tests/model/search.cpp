@@ -102,7 +102,7 @@ machine::outcome machine::drive() {
       flush(c->thread, c->index);
       continue;
     }
-    if (last_ != c->thread && last_ != 0 && enabled(threads_[last_])) ++preemptions_;
+    if (last_ != c->thread && last_ != 0 && can_go_on(threads_[last_])) ++preemptions_;
     last_ = c->thread;
     advance(c->thread);
   }
@@ -122,6 +122,7 @@ bool machine::enabled(const thread_state& t) const {
   if (t.finished) return false;
   switch (t.wait) {
     case waiting::no:
+    case waiting::time:
       return true;
     case waiting::value:
       return cells_[t.wait_place].value == t.wait_value;
@@ -147,7 +148,7 @@ void machine::collect(decision& d) const {
   };
   bool last_enabled = last_ != 0 && enabled(threads_[last_]);
   if (last_enabled) add({choice::kind::step, static_cast<std::uint8_t>(last_), 0});
-  if (!last_enabled || opts_.preemptions < 0 || preemptions_ < opts_.preemptions)
+  if (last_ == 0 || !can_go_on(threads_[last_]) || opts_.preemptions < 0 || preemptions_ < opts_.preemptions)
     for (unsigned t = 1; t < thread_count_; ++t)
       if (t != last_ && enabled(threads_[t])) add({choice::kind::step, static_cast<std::uint8_t>(t), 0});
   for (unsigned t = 1; t < thread_count_; ++t)
