@@ -3,6 +3,7 @@
 #include <leash/suspects.hpp>
 #include <map>
 #include <unordered_map>
+#include <utility>
 
 #include "../observe/frozen.hpp"
 #include "../observe/looking.hpp"
@@ -50,7 +51,6 @@ double weight(std::uint32_t age, std::uint32_t limit) noexcept {
 class inspector {
  public:
   explicit inspector(const runtime* only) : only_(only), pass_(only) {
-    pass_.known.index_holders(true);
     if (only != nullptr) {
       now_ = static_cast<std::uint32_t>(runtime_now(only) / 1'000'000);
       limits_[only->index] = only->stuck_after;
@@ -117,6 +117,7 @@ class inspector {
       } else if (reason == wait_reason::foreign || reason == wait_reason::io || reason == wait_reason::start) {
         add(sign::unknown, age, 0.3);
       } else if (node != none && pass_.known.words[node] == word && !ends_by_itself(node, reason)) {
+        if (!std::exchange(indexed_, true)) pass_.known.index_holders(true);
         live_reason r = why_live(pass_.known, node);
         if (r.doubt > 0) {
           add(sign::blocked, age, 0.1 + 0.7 * r.doubt);
@@ -234,6 +235,7 @@ class inspector {
   };
   const runtime* only_;
   leak_pass pass_;
+  bool indexed_ = false;
   std::uint32_t now_ = 0;
   std::map<std::uint16_t, std::uint32_t> limits_;  // stuck_after by runtime
   std::vector<clue> clues_;
