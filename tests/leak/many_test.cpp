@@ -15,7 +15,7 @@ task<> work(receiver<int> jobs, sender<int> more) {
 
 /// Workers that receive from one queue, and hold senders to it: each of them waits for all of them.
 task<> start_workers(scope& s, sender<int> more, receiver<int> jobs) {
-  for (std::size_t i = 0; i < many; ++i) s.go(named("worker"), work, jobs, more);
+  for (std::size_t i = 0; i < many; ++i) s.go(named("worker"), work, jobs.dup(), more.dup());
   co_return;
 }
 
@@ -33,7 +33,7 @@ LEASH_TEST_OF_LEAKS(Many, WorkersThatFeedTheirOwnQueueAreOneKnot) {
 LEASH_TEST(Many, WorkersWhoseQueueOneFeedsFromOutsideAreLive) {
   co_await with_scope([](scope& s) -> task<> {
     auto [tx, rx] = channel<int>();
-    auto kept = std::make_unique<sender<int>>(tx);
+    auto kept = std::make_unique<sender<int>>(tx.dup());
     co_await start_workers(s, std::move(tx), std::move(rx));
     CO_ASSERT_TRUE(co_await parked("worker", "chan receive", many));
     EXPECT_TRUE(find_leaks().empty());
