@@ -12,7 +12,7 @@
 // at: memory that no leaked goroutine has anything to do with holds nobody up.
 //
 // The components are found by Pearce's form of Tarjan's algorithm (iterative; one word for each vertex).
-#include <algorithm>
+#include <utility>
 
 #include "../observe/frozen.hpp"
 #include "capability.hpp"
@@ -198,17 +198,19 @@ class knots {
     huge_array<std::uint32_t> position_plus_1;
     position_plus_1.resize(place_.size());
     for (std::uint32_t d = 0; d < p_.dead.size(); ++d) position_plus_1[p_.dead[d]] = d + 1;
-    std::vector<std::uint32_t> todo, seen;
+    huge_array<std::uint32_t> seen_by_plus_1;
+    seen_by_plus_1.resize(place_.size());
+    std::vector<std::uint32_t> todo;
     for (std::uint32_t d = 0; d < p_.dead.size(); ++d) {
       todo.assign(1, p_.dead[d]);
-      seen.clear();
-      while (!todo.empty() && seen.size() <= 1000) {
+      std::size_t seen = 0;
+      while (!todo.empty() && seen <= 1000) {
         std::uint32_t const v = todo.back();
         todo.pop_back();
         position at = first_of(v);
         for (std::uint32_t to = next(v, at); to != none; to = next(v, at)) {
-          if (std::find(seen.begin(), seen.end(), to) != seen.end()) continue;
-          seen.push_back(to);
+          if (std::exchange(seen_by_plus_1[to], d + 1) == d + 1) continue;
+          if (++seen > 1000) break;
           if (position_plus_1[to] != 0) {
             p_.needs.emplace_back(position_plus_1[to] - 1, d);
           } else {
