@@ -129,9 +129,10 @@ struct runtime {
   // idle: bits 0..11 sleeping workers, 12..23 workers looking for work, 24 a sentry is on watch
   alignas(64) std::atomic<std::uint32_t> idle{0};
   std::mutex idle_lock;
-  worker* sleepers = nullptr;                      // under idle_lock
-  worker* sentry = nullptr;                        // under idle_lock; a sleeper
-  std::int64_t sentry_until = 0;                   // under idle_lock: when it looks up next
+  worker* sleepers = nullptr;  // under idle_lock
+  worker* sentry = nullptr;    // under idle_lock; a sleeper
+  std::atomic<std::int64_t> sentry_until{
+      INT64_MAX};                                  // written under idle_lock: when it looks up next; without one never
   std::atomic<std::int64_t> quiet_again{0};        // no quiet check before: it may be dear
   std::atomic<std::int64_t> quiet_due{INT64_MAX};  // the hook's: look again then, though nothing has happened
 
@@ -155,6 +156,11 @@ struct runtime {
     std::uint32_t const i = idle.load(std::memory_order_relaxed);
     if ((i & sleeper_mask) != 0 && (i & (spinner_mask | has_sentry)) == 0) [[unlikely]]
       wake_one();
+  }
+  /// After arming a timer in a goroutine that may compute for long: somebody must get up in time, if there is a sleeper.
+  LEASH_INLINE void notify_timer(std::int64_t when) noexcept {
+    light_fence();
+    if (when < sentry_until.load(std::memory_order_relaxed)) notify_watch();
   }
   void stop() noexcept;
   std::size_t live_goroutines() const noexcept;

@@ -168,8 +168,11 @@ entered_context::entered_context(goroutine_core* g, std::int64_t when, bool shie
     unhold(node);
   };
   timer_wheel& wheel = this_worker->timers;
-  spin_guard guard(wheel.lock());
-  wheel.arm(&node_->timer, when);
+  {
+    spin_guard guard(wheel.lock());
+    wheel.arm(&node_->timer, when);
+  }
+  this_worker->rt->notify_timer(when);
 }
 
 entered_context::entered_context(goroutine_core* g, context_core* node) : g_(g), outer_(context_of(g)), node_(node) {

@@ -53,6 +53,7 @@ void unlink_sleeper(runtime& rt, worker& w) noexcept {
   w.asleep = false;
   if (rt.sentry == &w) {
     rt.sentry = nullptr;
+    rt.sentry_until.store(INT64_MAX, std::memory_order_relaxed);
     rt.idle.fetch_and(~runtime::has_sentry, std::memory_order_relaxed);
   }
 }
@@ -90,7 +91,7 @@ goroutine_core* leave(runtime& rt, goroutine_core* found) noexcept {
     more = rt.workers[k].next.load(std::memory_order_relaxed) != nullptr;
   if (std::int64_t const timer = earliest_timer(rt); !more && timer != INT64_MAX) {
     std::lock_guard guard(rt.idle_lock);
-    more = rt.sentry == nullptr || timer < rt.sentry_until;  // otherwise the sentry gets up in time
+    more = timer < rt.sentry_until.load(std::memory_order_relaxed);  // otherwise the sentry gets up in time
   }
   if (more) rt.wake_one();
   return found;
@@ -136,9 +137,9 @@ void sleep_until(worker& w, std::int64_t until) noexcept {
     bool const all_asleep = (rt.idle.load(std::memory_order_relaxed) & runtime::sleeper_mask) == rt.worker_count;
     if (rt.sim == nullptr) {
       if (!all_asleep) until = std::min(until, steady_now() + std::int64_t{w.poll} * 1000);
-      if (rt.sentry == nullptr || until < rt.sentry_until) {
+      if (rt.sentry == nullptr || until < rt.sentry_until.load(std::memory_order_relaxed)) {
         rt.sentry = &w;
-        rt.sentry_until = until;
+        rt.sentry_until.store(until, std::memory_order_relaxed);
         // On watch only while it polls. One that sleeps for long was set to it when all slept; the first to fill a next
         // slot after that wakes somebody to keep watch.
         if (!all_asleep) rt.idle.fetch_or(runtime::has_sentry, std::memory_order_relaxed);

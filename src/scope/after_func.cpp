@@ -54,8 +54,11 @@ void arm_start(pending_start* p, nanoseconds after) {
     pending_start::unhold(p);
   };
   timer_wheel& wheel = this_worker->timers;
-  spin_guard guard(wheel.lock());
-  wheel.arm(&p->timer, when);
+  {
+    spin_guard guard(wheel.lock());
+    wheel.arm(&p->timer, when);
+  }
+  this_worker->rt->notify_timer(when);
 }
 
 void watch_start(pending_start* p, context_core* c) {

@@ -1,5 +1,8 @@
 // after_func and on_done: fired, stopped, dropped; and handles that outlive the runtime.
+#include <atomic>
+#include <chrono>
 #include <optional>
+#include <thread>
 
 #include "support/support.hpp"
 
@@ -33,6 +36,30 @@ LEASH_TEST(AfterFunc, StoppedItNeverRunsAndLetsGoAtOnce) {
   }
   co_await sleep(5ms);
   EXPECT_FALSE(ran);
+}
+
+// Woken from outside while all workers sleep, a goroutine arms timers and then computes: another worker gets up for them.
+TEST(AfterFunc, TimersOfAWorkerThatComputesAreSeenToByOthers) {
+  run(with_workers(3), []() -> task<> {
+    auto [tx, rx] = channel<int>(1);
+    std::thread outside([tx = std::move(tx)]() mutable {
+      std::this_thread::sleep_for(20ms);  // by then all sleep, mostly
+      EXPECT_EQ(tx.try_send(1), try_result::done);
+    });
+    (void)co_await rx.recv();
+    std::atomic<bool> ran{false}, ended{false};
+    timer t = after_func(10ms, [&ran] { ran = true; });
+    co_await with_timeout(20ms, [&]() -> task<> {
+      auto watch = on_done(this_context(), [&ended] { ended = true; });
+      auto const start = std::chrono::steady_clock::now();
+      while (!(ran && ended) && std::chrono::steady_clock::now() - start < 20s) {
+      }
+      EXPECT_TRUE(ran) << "the timer waited for the worker";
+      EXPECT_TRUE(ended) << "the deadline waited for the worker";
+      co_return;
+    });
+    outside.join();
+  });
 }
 
 TEST(AfterFunc, ATimerThatOutlivesTheRuntimeIsGivenUp) {
