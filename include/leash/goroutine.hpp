@@ -99,9 +99,6 @@ inline constexpr std::uint8_t ref_running = 1;
 inline constexpr std::uint8_t ref_handle = 2;
 inline constexpr std::uint8_t ref_watch = 4;  // a reclaim waits for its end
 
-#ifndef LEASH_SENTINEL
-#define LEASH_SENTINEL 0
-#endif
 #if LEASH_SENTINEL
 /// Ends the program if g was proved leaked and is about to be woken by anything but an unwinding.
 LEASH_COLD void sentinel(goroutine_core* g) noexcept;
@@ -161,6 +158,7 @@ struct goroutine_core {
   // Written by a pass at any time, so also while the next goroutine is made in this slot.
   survivor<std::uint64_t> judged;     // the park word for which it was proved leaked; the same word never comes again
   survivor<std::uint32_t> judged_in;  // the generation of verdicts
+  survivor<std::uint64_t> sealed;     // as judged, if nobody can reach what lies in its frames either
 #endif
 
   /// `word` is what the slot held before.

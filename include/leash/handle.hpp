@@ -12,6 +12,7 @@
 //  ends.
 // Thread safety: a handle belongs to one thread at a time, as any value.
 #pragma once
+#include <atomic>
 #include <cstdint>
 #include <leash/object.hpp>
 #include <leash/platform.hpp>
@@ -45,6 +46,12 @@ LEASH_INLINE std::uint64_t mix_tag(std::uint64_t address, std::uint64_t object) 
 
 [[noreturn]] LEASH_COLD void broken_handle(const void* at);
 
+#if LEASH_SENTINEL
+/// Set with the first verdict: ends the program, with a message, if the handle at this address lies where by the verdicts
+/// nobody can reach it. A scope that is cancelled is looked at like a handle.
+extern std::atomic<void (*)(const void* at, object*, capability)> check_use;
+#endif
+
 class handle {
  public:
   handle(const handle&) = delete;
@@ -73,12 +80,24 @@ class handle {
     std::uint64_t const expected = mix_tag(reinterpret_cast<std::uint64_t>(this), reinterpret_cast<std::uint64_t>(o));
     if ((tag_ ^ expected) != static_cast<std::uint64_t>(what)) [[unlikely]]
       broken_handle(this);
+#if LEASH_SENTINEL
+    if (auto const check = check_use.load(std::memory_order_relaxed); check != nullptr) [[unlikely]]
+      check(this, o, what);
+#endif
     object_ = nullptr;
     tag_ = 0;
     asm volatile("" : : "m"(object_), "m"(tag_));  // the stores must happen, though the object's life ends here
     return o;
   }
-  LEASH_INLINE object* get() const noexcept { return object_; }
+  LEASH_INLINE object* get() const noexcept {
+#if LEASH_SENTINEL
+    if (auto const check = check_use.load(std::memory_order_relaxed); check != nullptr && object_ != nullptr)
+        [[unlikely]]
+      check(this, object_,
+            certified(reinterpret_cast<const std::uint64_t*>(this), reinterpret_cast<std::uint64_t>(object_), tag_));
+#endif
+    return object_;
+  }
 
  private:
   object* object_ = nullptr;

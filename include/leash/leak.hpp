@@ -8,7 +8,9 @@
 #include <cstddef>
 #include <iosfwd>
 #include <leash/looking.hpp>
+#include <leash/spawn.hpp>
 #include <memory>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -29,7 +31,8 @@ struct leak {
 
 struct leak_findings;  // the marker's own
 
-/// What a pass proved: a range of leak, core first. Empty: nothing is provably leaked now. A value; stays readable
+/// What a pass proved: a range of leak. Core first: knots in the order of their smallest goroutine id, within a knot by
+/// id; then the dependents by id. Empty: nothing is provably leaked now. A value; stays readable
 /// after the run.
 ///
 /// Up to 10,000 leaks are described when they are found; a larger report reads its goroutines when it is first looked
@@ -46,6 +49,9 @@ class leak_report {
   std::string to_json() const;
   /// A graph for Graphviz: who waits for whom.
   std::string to_dot() const;
+  /// A picture: self-contained SVG, for light and dark. The knots as rings of goroutines and what they wait for, the
+  /// dependents to their left; the first 40 leaks. Who points at a box reads the why.
+  std::string to_svg() const;
 
   /// For the library.
   std::shared_ptr<leak_findings> findings;
@@ -57,6 +63,8 @@ std::ostream& operator<<(std::ostream&, const leak_report&);
 /// Does not stop the workers. Complexity: linear in goroutines and the handles in their frames; about 0.1 us for each.
 /// Thread safety: any thread; passes take turns.
 leak_report find_leaks();
+
+leak_report reclaimed(const goroutine_core*);  // for the library
 
 struct reclaim_options {
   bool confined = false;  // also what is only confined
@@ -78,12 +86,32 @@ class [[nodiscard]] reclaim_operation : public operation_base {
 };
 
 /// Unwinds proven goroutines, as goroutines on their workers: destructors run, locks are released (and poisoned),
-/// scopes they own are cancelled and joined. Waits until they have ended.
+/// scopes they own are cancelled and joined. Waits until they have ended. To its scope and its join a victim looks like
+/// one that was cancelled; with scope_options::leaks_fail both throw leaked_error.
 ///
 /// Victims: the core goroutines of the report that have no live descendants, one of each knot (the newest); the root
 /// never. What they free may wake others: look again.  Returns: how many ended.
 inline reclaim_operation reclaim(const leak_report& r, const reclaim_options& o = {}) {
   return reclaim_operation(r, o);
+}
+
+/// What ended a goroutine that was reclaimed: thrown by its scope and its join if the scope was made with leaks_fail.
+class leaked_error : public std::runtime_error {
+ public:
+  leaked_error(const std::string& what, leak_report r)
+      : std::runtime_error(what), report_(std::make_shared<const leak_report>(std::move(r))) {}
+  /// The report by which it was reclaimed: it and all that were leaked with it.
+  const leak_report& report() const noexcept { return *report_; }
+
+ private:
+  std::shared_ptr<const leak_report> report_;
+};
+
+/// The report by which the goroutine is being or was reclaimed; empty: it was not (or the whole program was unwound,
+/// which deadlock_error tells). Any thread; of an empty handle: empty.
+template <class T>
+leak_report reclaimed(const goroutine<T>& h) {
+  return reclaimed(h.core());
 }
 
 }  // namespace leash

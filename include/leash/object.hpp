@@ -30,6 +30,7 @@ enum class object_type : std::uint8_t {
 /// and read whatever became of it.
 struct object {
   std::atomic<object_type> type{object_type::none};
+  bool sole = false;  // a block that no second handle can own; it lies here because there is room
   std::source_location made_at;
 
   explicit object(object_type t, std::source_location where = {}) noexcept : made_at(where) {

@@ -46,6 +46,10 @@ extern "C" void* __asan_get_current_fake_stack();
 extern "C" void* __asan_addr_is_in_fake_stack(void*, void*, void**, void**);
 #endif
 
+#ifndef LEASH_SENTINEL
+#define LEASH_SENTINEL 0
+#endif
+
 namespace leash {
 
 /// Tells the processor that this is a spin loop.

@@ -13,12 +13,14 @@ namespace leash {
 
 enum class leak_action : std::uint8_t { report, reclaim, abort };
 
-/// Every member has a default.
+/// Every member has a default. The environment of the process goes before them: LEASH_WORKERS, LEASH_BLOCKING_THREADS,
+/// LEASH_LEAK_CHECK_EVERY, LEASH_LEAK_ACTION, LEASH_STUCK_AFTER (docs/environment.md).
 struct options {
   unsigned workers = 0;           // 0: as many as the process may use processors
   unsigned blocking_threads = 0;  // the most threads for blocking(); 0: 256
   std::function<void(const leak_report&)> on_leak =
-      {};  // told of leaks that were not reported before; on a worker: be short
+      {};  // told of leaks that were not reported before; on a worker: be short. Empty: they go to stderr, unless a
+           // test's leak_watch takes them
   // 0: looked for only when everything is at rest. A check that takes long is made less often: at most a twentieth of
   // one worker's time goes into it.
   nanoseconds leak_check_every = {};
@@ -82,7 +84,7 @@ body_t<F, kept_t<Args>...> run_with(std::source_location where, const options& o
 /// Returns: what f returned, once every goroutine has ended.
 /// Errors: f's exception, or that of a goroutine under the runtime's root; deadlock_error when all that is left is
 ///   leaked, proven or confined, after everything was unwound; std::logic_error inside a run; std::invalid_argument for
-///   options that cannot be met.
+///   options, or variables of the environment, that cannot be met.
 /// Thread safety: several runtimes may exist at once, on threads of their own.
 #define LEASH_RUN(types, parameters, kept_types, forwarded)                                          \
   template <LEASH_PLAIN types>                                                                       \

@@ -33,6 +33,9 @@ enum class on_error : std::uint8_t { cancel_siblings, keep_going };
 struct scope_options {
   std::size_t max_children = 0;  // 0: no limit
   leash::on_error on_error = leash::on_error::cancel_siblings;
+  // A member that is reclaimed has failed, with a leaked_error that carries the report: its join and this scope throw
+  // it. Else both go on as if it had been cancelled.
+  bool leaks_fail = false;
 };
 
 /// More than one goroutine of a keep_going scope failed: a range of exception_ptr, in the order in which they did.
@@ -129,6 +132,7 @@ struct scope_core : context_core {
   wait_queue joiners;
   std::vector<std::exception_ptr> errors;
   on_error policy = on_error::cancel_siblings;
+  bool leaks_fail = false;
   std::uint32_t limit = 0;                 // max_children
   std::uint32_t running = 0;               // with a limit: places taken
   goroutine_core* waiting_head = nullptr;  // with a limit: members that have no place yet
@@ -324,6 +328,10 @@ class scope : scope_core {
   /// Ends the scope's context: the body and all members unwind at their next wait. Idempotent. From any thread that may
   /// use the scope.
   void cancel(std::string_view why = {}, std::source_location where = std::source_location::current()) {
+#if LEASH_SENTINEL
+    if (auto const check = check_use.load(std::memory_order_relaxed); check != nullptr) [[unlikely]]
+      check(core(), core(), capability::canceller);
+#endif
     end_context(this, context_error::cancelled,
                 std::make_shared<cancel_cause>(cancel_cause{std::string(why), where, nullptr}));
   }

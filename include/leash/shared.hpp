@@ -63,9 +63,11 @@ struct block_core : object {
 /// The block around `inside`; null: it lies in none. O(1).
 block_core* block_around(const void* inside) noexcept;
 
+enum class ownership : bool { together, sole };
+
 /// A block with a value made from `args`, with one owner.
 template <class T, class... A>
-std::pair<block_core*, T*> make_block(A&&... args) {
+std::pair<block_core*, T*> make_block(ownership how, A&&... args) {
   constexpr std::size_t align = alignof(T) > 16 ? alignof(T) : 16;
   constexpr std::size_t bytes = sizeof(block_core) + sizeof(T) + align;
   static_assert(bytes <= UINT32_MAX, "a tracked value must be smaller than 4 GiB");
@@ -75,6 +77,7 @@ std::pair<block_core*, T*> make_block(A&&... args) {
   };
   void* memory = arena::allocate(arena::kind::object, bytes);
   auto* b = ::new (memory) block_core(static_cast<std::uint32_t>(bytes), typeid(T));
+  b->sole = how == ownership::sole;
   b->destroy = [](block_core* core) noexcept {
     auto const at = reinterpret_cast<std::uintptr_t>(core) + sizeof(block_core);
     std::destroy_at(std::launder(reinterpret_cast<T*>((at + align - 1) / align * align)));
@@ -264,12 +267,13 @@ class weak : handle {
 /// Makes a value that is owned together. Errors: what T's constructor throws; std::bad_alloc.
 template <class T, class... A>
 shared<T> share(A&&... args) {
-  auto [b, value] = make_block<T>(std::forward<A>(args)...);
+  auto [b, value] = make_block<T>(ownership::together, std::forward<A>(args)...);
   return shared<T>(b, value);
 }
 
 /// Base of a type whose members make handles to the object they belong to. Needs no handle of its own inside the
-/// object: the block is found by the object's address.
+/// object: the block is found by the object's address. As with std::unique_ptr, what one tracked_box or tracked_function
+/// owns alone has no shared_from_this.
 template <class T>
 class enable_shared_from_this {
  public:
@@ -278,7 +282,7 @@ class enable_shared_from_this {
   shared<const T> shared_from_this() const { return from<const T>(static_cast<const T*>(this)); }
   weak<T> weak_from_this() noexcept {
     block_core* b = block_around(this);
-    return b != nullptr && b->revive() ? weak<T>(shared<T>(b, static_cast<T*>(this))) : weak<T>();
+    return b != nullptr && !b->sole && b->revive() ? weak<T>(shared<T>(b, static_cast<T*>(this))) : weak<T>();
   }
 
  protected:
@@ -291,7 +295,7 @@ class enable_shared_from_this {
   template <class U>
   static shared<U> from(U* self) {
     block_core* b = block_around(self);
-    if (b == nullptr || !b->revive()) throw std::bad_weak_ptr();
+    if (b == nullptr || b->sole || !b->revive()) throw std::bad_weak_ptr();
     return shared<U>(b, self);
   }
 };

@@ -263,6 +263,8 @@ class goroutine {
   /// The id that dumps show; 0: empty.
   std::uint64_t id() const noexcept { return g_ != nullptr ? g_->id : 0; }
 
+  /// For the library.
+  const goroutine_core* core() const noexcept { return g_; }
   /// For the library: adopts the handle's reference.
   explicit goroutine(goroutine_of<T>* g) noexcept : g_(g) {}
 

@@ -54,7 +54,8 @@ class simulated_run {
 /// Not determined: what threads of the program's own do with handles, awaitables that leash does not know, and the rest
 /// of a run in which a call of blocking() takes longer than 0.1 s (it may wait for a goroutine, so the run goes on
 /// without it, in real time until it returns).
-/// Returns and throws as run. Options: workers is ignored.
+/// Returns and throws as run. Options: workers and the environment are ignored; leak_check_every counts in virtual time:
+/// a check is made when time would pass the point at which it is due.
 template <class F>
 body_t<F> simulate(std::uint64_t seed, const options& o, F&& f,
                    std::source_location where = std::source_location::current()) {

@@ -114,7 +114,7 @@ class tracked_box : handle {
   explicit tracked_box(T value) : tracked_box(std::in_place, std::move(value)) {}
   template <class... A>
   explicit tracked_box(std::in_place_t, A&&... args) {
-    auto [b, v] = make_block<T>(std::forward<A>(args)...);
+    auto [b, v] = make_block<T>(ownership::sole, std::forward<A>(args)...);
     certify(b, capability::owner);
     value_ = v;
   }
@@ -160,7 +160,7 @@ class tracked_function<R(A...)> : handle {
     if constexpr (std::is_pointer_v<held> || std::is_member_pointer_v<held>) {
       if (f == nullptr) return;
     }
-    auto [b, v] = make_block<held>(std::forward<F>(f));
+    auto [b, v] = make_block<held>(ownership::sole, std::forward<F>(f));
     certify(b, capability::owner);
     value_ = v;
     call_ = [](void* at, A... args) -> R {

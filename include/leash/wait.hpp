@@ -78,7 +78,9 @@ LEASH_INLINE void reached(const placed_object* o) noexcept {
 }
 /// By all that a pass of this generation of verdicts could see, nobody reaches the object any more. It may be gone by
 /// now: the note is kept beside it.
-void note_unreachable(const placed_object*, std::uint32_t generation);
+void note_unreachable(const object*, std::uint32_t generation);
+/// True if it was, and no newer verdicts are wanted since.
+bool noted_unreachable(const object*) noexcept;
 /// True if an object made there was reached though it could not be.
 bool breached(std::source_location) noexcept;
 

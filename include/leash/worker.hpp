@@ -86,7 +86,8 @@ struct goroutine_chunk {
 struct runtime_hooks {
   /// All workers are idle, no timer is armed, nothing is in flight. True: something was made runnable, look again.
   bool (*quiet)(runtime*) = nullptr;
-  /// The sentry's or a worker's occasional call (a few milliseconds apart at best, and not when all is idle).
+  /// The sentry's or a worker's occasional call, a few milliseconds apart at best; when all sleep, at tick_due if
+  /// something has run since ticked_steps. Simulated: see simulation::check_due.
   void (*tick)(runtime*, std::int64_t now) = nullptr;
 };
 
@@ -135,6 +136,8 @@ struct runtime {
       INT64_MAX};                                  // written under idle_lock: when it looks up next; without one never
   std::atomic<std::int64_t> quiet_again{0};        // no quiet check before: it may be dear
   std::atomic<std::int64_t> quiet_due{INT64_MAX};  // the hook's: look again then, though nothing has happened
+  std::atomic<std::int64_t> tick_due{0};           // the hook's, both: see runtime_hooks::tick
+  std::atomic<std::uint64_t> ticked_steps{UINT64_MAX};
 
   static constexpr std::uint32_t one_sleeper = 1, one_spinner = 1u << 12, has_sentry = 1u << 24;
   static constexpr std::uint32_t sleeper_mask = one_spinner - 1, spinner_mask = (has_sentry - 1) & ~sleeper_mask;
@@ -164,6 +167,12 @@ struct runtime {
   }
   void stop() noexcept;
   std::size_t live_goroutines() const noexcept;
+  /// Changes whenever a goroutine is run.
+  std::uint64_t steps() const noexcept {
+    std::uint64_t n = 0;
+    for (std::uint32_t i = 0; i < worker_count; ++i) n += workers[i].tick.load(std::memory_order_relaxed);
+    return n;
+  }
 };
 
 /// A thread that is none of rt's workers is about to make something runnable there: rt, which may have nothing else to
@@ -223,6 +232,11 @@ extern void (*goroutine_failed)(goroutine_core*, std::exception_ptr) noexcept;
 void carry_error(goroutine_core*, std::exception_ptr) noexcept;
 std::exception_ptr take_carried(goroutine_core*) noexcept;
 
+/// Keeps why g is being reclaimed, as long as its slot: it may be asked for by its scope and its handle.
+void note_reclaimed(const goroutine_core* g, std::exception_ptr why);
+/// Null: it was not.
+std::exception_ptr reclaimed_because(const goroutine_core*) noexcept;
+
 /// See sentinel().
 std::uint32_t verdict_generation() noexcept;
 
@@ -240,6 +254,10 @@ struct simulation {
   std::uint64_t seed = 1;
   std::uint16_t budget = 1;  // operations that may complete at once before others get their turn
   bool yielded = false;      // the goroutine that ran last asked for it, by yield()
+  // Of runtime_hooks::tick: made when time would pass `check_due`, if something has run since the last one.
+  std::int64_t check_every = 0, check_due = INT64_MAX;
+  bool checked = false;
+  std::uint32_t steps_checked = 0;
   /// The next step: which of these runs. Called for each step; there is at least one.
   std::function<std::size_t(const std::vector<goroutine_core*>&)> choose;
   /// Which of n >= 2 cases that seem to be ready a select tries next.

@@ -23,6 +23,10 @@ struct draw_first {
 __attribute__((init_priority(101))) draw_first drawn;
 }  // namespace
 
+#if LEASH_SENTINEL
+constinit std::atomic<void (*)(const void* at, object*, capability)> check_use{nullptr};
+#endif
+
 void broken_handle(const void* at) {
   char text[200];
   std::snprintf(

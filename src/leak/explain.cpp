@@ -1,6 +1,9 @@
 // In words: why nobody can complete a wait, or who still can.
+#include "explain.hpp"
+
 #include <cxxabi.h>
 
+#include <algorithm>
 #include <bit>
 #include <cstdlib>
 #include <memory>
@@ -10,7 +13,6 @@
 #include "../observe/frozen.hpp"
 #include "../observe/looking.hpp"
 #include "capability.hpp"
-#include "pass.hpp"
 
 namespace leash {
 
@@ -22,7 +24,8 @@ std::string type_text(const std::type_info& t) {
   return status == 0 ? text.get() : t.name();
 }
 
-/// "channel made at FILE:LINE", "shared object (T)".
+}  // namespace
+
 std::string name_object(const graph& g, std::uint32_t k) {
   graph_object const& o = g.objects[k];
   std::string s = type_name(o.type());
@@ -36,9 +39,12 @@ std::string name_object(const graph& g, std::uint32_t k) {
   return s;
 }
 
+namespace {
+
 class teller {
  public:
-  teller(const graph& g, std::uint32_t node, const known_goroutines& infos) : g_(g), node_(node), infos_(infos) {}
+  teller(const graph& g, std::uint32_t node, const known_goroutines& infos, explainer& all)
+      : g_(g), node_(node), infos_(infos), all_(all) {}
 
   std::string leaked() {
     bool first = true;
@@ -63,8 +69,6 @@ class teller {
     g_.for_each_wait(node_, [&](const graph_wait& w) { any |= w.which < 2 && is_placed(g_.objects[w.object].type()); });
     return any;
   }
-  static bool is_placed(object_type t) { return t == object_type::event || t == object_type::condition; }
-
   void tell(const graph_wait& w) {
     if (w.which == graph_wait::joins) {
       out_ << "waits for the end of " << name(w.object);
@@ -115,16 +119,14 @@ class teller {
   }
 
   void tell_holders(std::uint32_t k, std::uint32_t which) {
-    int listed = 0;
-    auto const all = g_.holders_of(k);
-    for (auto h = all.rbegin(); h != all.rend(); ++h) {
-      if (h->which != which) continue;
-      if (listed == 8) {
+    auto const& holders = all_.holders(k, which);
+    for (std::size_t i = 0; i < holders.size(); ++i) {
+      if (i == explainer::told_holders) {
         out_ << " and others";
         return;
       }
-      if (listed++ > 0) out_ << ", ";
-      tell_holder(h->node, 0);
+      if (i > 0) out_ << ", ";
+      tell_holder(holders[i], 0);
     }
   }
 
@@ -144,12 +146,13 @@ class teller {
     out_ << "a " << name_object(g_, k);
     if (depth == 4) return;
     // Through the memory to the first that has a handle to it.
-    auto const all = g_.holders_of(k);
-    for (auto h = all.rbegin(); h != all.rend(); ++h) {
-      if (h->node == holder) continue;
-      out_ << " of ";
-      tell_holder(h->node, depth + 1);
-      return;
+    for (std::uint32_t which : {0u, 1u}) {
+      for (std::uint32_t next : all_.holders(k, which)) {
+        if (next == holder) continue;
+        out_ << " of ";
+        tell_holder(next, depth + 1);
+        return;
+      }
     }
   }
 
@@ -162,6 +165,7 @@ class teller {
   const graph& g_;
   std::uint32_t node_;
   const known_goroutines& infos_;
+  explainer& all_;
   std::ostringstream out_;
 };
 
@@ -184,8 +188,31 @@ bool joins_others(const graph& g, std::uint32_t node) {
 
 }  // namespace
 
-std::string why_leaked(const graph& g, std::uint32_t node, const known_goroutines& infos) {
-  return teller(g, node, infos).leaked();
+std::string explainer::why_leaked(std::uint32_t node) { return teller(g_, node, infos_, *this).leaked(); }
+
+std::uint64_t explainer::rank(std::uint32_t node, int depth) const {
+  constexpr std::uint64_t memory = std::uint64_t{1} << 63;
+  if (g_.kind_of(node) == node_kind::goroutine) {
+    auto it = infos_.find(node);
+    return it != infos_.end() ? it->second->id : memory - 1;
+  }
+  std::uint64_t best = UINT64_MAX;
+  if (depth == 3) return best;
+  for (auto const& h : g_.holders_of(g_.object_of(node)))
+    if (h.node != node) best = std::min(best, rank(h.node, depth + 1) | memory);
+  return best;
+}
+
+const std::vector<std::uint32_t>& explainer::holders(std::uint32_t object, std::uint32_t which) {
+  auto const [at, fresh] = holders_.try_emplace(std::uint64_t{object} << 8 | which);
+  if (!fresh) return at->second;
+  std::vector<std::pair<std::uint64_t, std::uint32_t>> all;
+  for (auto const& h : g_.holders_of(object))
+    if (h.which == which) all.emplace_back(rank(h.node, 0), h.node);
+  std::size_t const kept = std::min(all.size(), told_holders + 1);
+  std::partial_sort(all.begin(), all.begin() + static_cast<std::ptrdiff_t>(kept), all.end());
+  for (std::size_t i = 0; i < kept; ++i) at->second.push_back(all[i].second);
+  return at->second;
 }
 
 live_reason why_live(const graph& g, std::uint32_t node) {

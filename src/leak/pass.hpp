@@ -10,10 +10,10 @@
 #include <leash/leak.hpp>
 #include <mutex>
 #include <optional>
-#include <unordered_map>
 #include <vector>
 
 #include "graph.hpp"
+#include "picture.hpp"
 
 namespace leash {
 
@@ -38,7 +38,9 @@ void find_knots(leak_pass&);
 struct leak_findings {
   leak_pass pass;
   std::once_flag described, identified;
-  std::vector<leak> leaks;
+  std::vector<leak> leaks;           // in the order in which they are told
+  std::vector<std::uint32_t> order;  // which of pass.dead each of them is
+  leak_picture picture;
   explicit leak_findings(leak_pass&& p) : pass(std::move(p)) {}
   void describe();
   /// By position in pass.dead. 0: it was cut short, from outside, before anybody asked; its slot may be another
@@ -50,6 +52,10 @@ struct leak_findings {
 };
 
 leak_report make_report(leak_pass&&);
+#if LEASH_SENTINEL
+/// Notes which frames and blocks nobody can reach any more: a handle there that is used all the same ends the program.
+void seal(const leak_pass&);
+#endif
 leak_report find_leaks_of(const runtime*, bool confined = true);
 /// True if a leak that is only confined has waited for less than that.
 bool has_young_confined(const leak_report&, nanoseconds) noexcept;
@@ -60,10 +66,6 @@ std::mutex& pass_lock() noexcept;
 std::string site(std::source_location);
 /// "goroutine 7 (name)".
 std::string call_name(const goroutine_info&);
-/// What is known of the goroutines of a report, by node.
-using known_goroutines = std::unordered_map<std::uint32_t, const goroutine_info*>;
-/// Why nobody can complete what a leaked node waits for.
-std::string why_leaked(const graph&, std::uint32_t node, const known_goroutines&);
 /// Why a parked node that is not leaked may still be completed, and how far from a proof that is: 0 it will end by
 /// itself ... 1 nothing but a capability that lies out of sight stands against it.
 struct live_reason {

@@ -30,7 +30,8 @@ LEASH_READS_FROZEN static bool can_be_cut(const goroutine_core* g, std::uint64_t
 }
 
 /// Marks g as reclaimed and, if its wait can be cut, hands it to a worker to unwind. False: that cannot be, or it moved.
-static bool kill(goroutine_core* g, std::uint64_t word, bool watch) noexcept {
+/// A victim keeps why, for its scope and its handle.
+static bool kill(goroutine_core* g, std::uint64_t word, std::exception_ptr why) noexcept {
   forget_verdicts();
   reclaimed_anything.store(true, std::memory_order_relaxed);
   if (!can_be_cut(g, word)) {
@@ -41,7 +42,10 @@ static bool kill(goroutine_core* g, std::uint64_t word, bool watch) noexcept {
   if (!g->park.compare_exchange_strong(word, next_epoch(word, park_state::active), std::memory_order_acq_rel))
     return false;
   g->killed.store(1, std::memory_order_relaxed);
-  if (watch) g->refs.fetch_or(ref_watch, std::memory_order_relaxed);
+  if (why != nullptr) {
+    g->refs.fetch_or(ref_watch, std::memory_order_relaxed);
+    note_reclaimed(g, std::move(why));
+  }
   g->bits |= g_cut;
   schedule_last(g);
   return true;
@@ -70,10 +74,20 @@ std::vector<std::pair<goroutine_core*, std::uint64_t>> kill_victims(const leak_r
   std::vector<std::size_t> in_order;
   for (auto& [component, d] : chosen) in_order.push_back(d);
   std::sort(in_order.begin(), in_order.end(), [&](std::size_t a, std::size_t b) { return ids[a] < ids[b]; });
+  if (in_order.empty()) return victims;
+  std::unordered_map<std::size_t, const leak*> told;
+  if (r.size() <= described_at_once)
+    for (std::size_t k = 0; k < f.order.size(); ++k) told.emplace(f.order[k], &f.leaks[k]);
   for (std::size_t d : in_order) {
     std::uint32_t const node = f.pass.dead[d];
     goroutine_core* g = f.pass.known.goroutine_at(node);
-    if (kill(g, f.pass.known.words[node], true)) victims.emplace_back(g, ids[d]);
+    auto const described = told.find(d);
+    std::string const what =
+        described != told.end()
+            ? call_name(described->second->who) + " was leaked, and reclaimed: it " + described->second->why
+            : "goroutine " + std::to_string(ids[d]) + " was leaked, and reclaimed";
+    if (kill(g, f.pass.known.words[node], std::make_exception_ptr(leaked_error(what, r))))
+      victims.emplace_back(g, ids[d]);
   }
   return victims;
 }
@@ -83,8 +97,18 @@ std::size_t kill_all(const leak_report& r) {
   leak_findings& f = *r.findings;
   f.describe();
   std::size_t n = 0;
-  for (std::uint32_t i : f.pass.dead) n += kill(f.pass.known.goroutine_at(i), f.pass.known.words[i], false);
+  for (std::uint32_t i : f.pass.dead) n += kill(f.pass.known.goroutine_at(i), f.pass.known.words[i], nullptr);
   return n;
+}
+
+leak_report reclaimed(const goroutine_core* g) {
+  std::exception_ptr const why = g != nullptr ? reclaimed_because(g) : nullptr;
+  if (why == nullptr) return {};
+  try {
+    std::rethrow_exception(why);
+  } catch (const leaked_error& e) {
+    return e.report();
+  }
 }
 
 namespace {

@@ -123,6 +123,12 @@ std::vector<goroutine_info> goroutines() {
   return all;
 }
 
+bool is_library_file(std::string_view file) noexcept {
+  if (!file.ends_with(".hpp")) return false;
+  std::string_view const folder = file.substr(0, file.rfind('/') == std::string_view::npos ? 0 : file.rfind('/'));
+  return folder == "leash" || folder.ends_with("/leash");
+}
+
 void write_goroutine(std::ostream& out, const goroutine_info& g, std::string_view mark, std::string_view indent) {
   auto const minutes = std::chrono::duration_cast<std::chrono::minutes>(g.waited).count();
   out << indent << "goroutine " << g.id << " [" << (g.state == "waiting" ? g.wait : g.state) << mark;

@@ -1,7 +1,7 @@
 #include <sched.h>
 
 #include <algorithm>
-#include <iostream>
+#include <cstdio>
 #include <leash/blocking.hpp>
 #include <leash/run.hpp>
 #include <mutex>
@@ -10,6 +10,7 @@
 #include <unordered_set>
 
 #include "../leak/pass.hpp"
+#include "environment.hpp"
 #include "watch.hpp"
 
 namespace leash {
@@ -68,13 +69,28 @@ struct program::state {
       }
     }
     bool const untold = fresh && !chosen.on_leak;
-    if (untold && !all) watch->leaked(r);
+    if (untold && !all) nobody_told(r);
     if (chosen.action != leak_action::reclaim) return false;  // all: deadlock_error will tell
     if (untold && all) (void)r.begin();                       // described while all are there
     auto const victims = kill_victims(r, {});
-    if (untold && all && !victims.empty()) watch->leaked(r);
+    if (untold && all && !victims.empty()) nobody_told(r);
     for (auto& v : victims) drop_ref(v.first, ref_watch);
     return !victims.empty();
+  }
+
+  /// There is no on_leak: a test may ask later; else it must not pass unseen.
+  void nobody_told(const leak_report& r) {
+    watch->leaked(r);
+    if (!testing::is_unwatched(*watch)) return;
+    std::string text = "leash: ";
+    if (r.size() <= described_at_once) {
+      std::ostringstream out;
+      out << r;
+      text += std::move(out).str();
+    } else {
+      text += std::to_string(r.size()) + " goroutines are leaked\n";
+    }
+    std::fputs(text.c_str(), stderr);
   }
 
   /// The leaks to act on. What is only confined could still be reached by a thread that leash does not know, so it
@@ -91,8 +107,7 @@ struct program::state {
   /// True when everything has been at rest for long enough to be judged.
   bool settled() {
     if (rt.sim != nullptr || acted) return true;
-    std::uint64_t steps = 0;
-    for (std::uint32_t i = 0; i < rt.worker_count; ++i) steps += rt.workers[i].tick.load(std::memory_order_relaxed);
+    std::uint64_t const steps = rt.steps();
     std::int64_t const now = runtime_now(&rt);
     if (steps != rest_steps) {
       rest_steps = steps;
@@ -125,7 +140,7 @@ struct program::state {
     return moved;
   }
 
-  /// A report lists goroutines as they lie in memory; which of them unwinds first must not depend on that.
+  /// A pass lists goroutines as they lie in memory; which of them unwinds first must not depend on that.
   static void order_simulated(runtime* rt) {
     if (rt->sim == nullptr) return;
     std::sort(rt->sim->ready.begin(), rt->sim->ready.end(), [](auto* a, auto* b) { return a->id < b->id; });
@@ -137,16 +152,23 @@ struct program::state {
     std::int64_t due = s.next_check.load(std::memory_order_relaxed);
     if (now < due || !s.next_check.compare_exchange_strong(due, now + s.chosen.leak_check_every.count())) return;
     std::lock_guard guard(s.lock);
+    std::uint64_t const steps = rt->steps();
     leak_report const r = look(rt);
     // However many goroutines there are, passes take a twentieth of one worker's time at most.
     std::int64_t const after = runtime_now(rt);
-    s.next_check.store(after + std::max(s.chosen.leak_check_every.count(), 20 * (after - now)),
-                       std::memory_order_relaxed);
+    std::int64_t const next = after + std::max(s.chosen.leak_check_every.count(), 20 * (after - now));
+    s.next_check.store(next, std::memory_order_relaxed);
+    rt->tick_due.store(next, std::memory_order_relaxed);
+    // What is only confined counts after a while, though nothing runs: then there is one more check to make.
+    if (rt->quiet_due.load(std::memory_order_relaxed) == INT64_MAX)
+      rt->ticked_steps.store(steps, std::memory_order_relaxed);
     if (!r.empty()) s.tell(r, false);
   }
 };
 
-program::program(const options& o, simulation* sim) {
+program::program(const options& given, simulation* sim) {
+  // A simulated run depends on nothing outside.
+  options const o = sim != nullptr ? given : with_environment(given);
   if (this_worker != nullptr) {
     throw std::logic_error(
         "leash::run was called inside a goroutine: co_await the task, or start a goroutine; run only starts a program");
@@ -155,9 +177,9 @@ program::program(const options& o, simulation* sim) {
     throw std::invalid_argument("leash::run: options.workers is " + std::to_string(o.workers) + "; at most " +
                                 std::to_string(max_workers) + " are possible");
   }
-  if (o.blocking_threads > 100'000) {
+  if (o.blocking_threads > most_blocking_threads) {
     throw std::invalid_argument("leash::run: options.blocking_threads is " + std::to_string(o.blocking_threads) +
-                                "; at most 100000 are possible");
+                                "; at most " + std::to_string(most_blocking_threads) + " are possible");
   }
   if (o.leak_check_every < nanoseconds::zero() || o.stuck_after < nanoseconds::zero())
     throw std::invalid_argument("leash::run: a negative duration in the options");
@@ -167,6 +189,10 @@ program::program(const options& o, simulation* sim) {
   r.sim = sim;
   r.above = s_.get();
   r.hooks.quiet = &state::quiet;
+  if (sim != nullptr && o.leak_check_every > nanoseconds::zero()) {
+    sim->check_every = o.leak_check_every.count();
+    sim->check_due = sim->now + sim->check_every;
+  }
   r.stuck_after = static_cast<std::uint32_t>(std::min<std::int64_t>(o.stuck_after.count() / 1'000'000, INT32_MAX));
   if (o.leak_check_every > nanoseconds::zero()) r.hooks.tick = &state::tick;
   r.blocking = std::make_unique<blocking_pool>(o.blocking_threads != 0 ? o.blocking_threads : default_blocking_threads);

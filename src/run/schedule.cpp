@@ -8,6 +8,8 @@
 #include <memory>
 #include <stdexcept>
 
+#include "../observe/looking.hpp"
+
 namespace leash::testing {
 
 namespace {
@@ -218,17 +220,10 @@ void simulator::lower(const std::vector<goroutine_core*>& ready, std::size_t i) 
 
 namespace {
 
-// True for the library's own headers, however the compiler was led to them: <...>leash/<name>.hpp.
-bool is_own(std::string_view file) {
-  if (!file.ends_with(".hpp")) return false;
-  std::string_view const folder = file.substr(0, file.rfind('/') == std::string_view::npos ? 0 : file.rfind('/'));
-  return folder == "leash" || folder.ends_with("/leash");
-}
-
 // The innermost line that is not the library's; before the start, who started it. null: the root, which has none then.
 const std::source_location* where_of(const goroutine_core* g) {
   for (const promise_base* p = g->leaf; p != nullptr; p = p->up != nullptr ? p->up->parent : nullptr)
-    if (!is_own(p->where.file_name())) return &p->where;
+    if (!is_library_file(p->where.file_name())) return &p->where;
   return g == this_worker->rt->root ? nullptr : &g->spawned_at;
 }
 

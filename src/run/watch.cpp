@@ -42,6 +42,8 @@ void fail_by_exception(const std::string& text, std::source_location where) {
 
 }  // namespace
 
+bool is_unwatched(const watch_state& w) noexcept { return &w == unwatched().get(); }
+
 std::shared_ptr<watch_state> watch_of_this_thread() {
   if (!mine.empty()) return mine.back();
   std::lock_guard guard(watchers_lock);
@@ -75,14 +77,16 @@ void watch_state::withdraw(std::uint16_t runtime_index, const leak_report& r) {
 void watch_state::add(const leak_report& r) {
   if (r.empty()) return;
   leak_findings& f = *r.findings;
-  for (std::size_t d = 0; d < r.size(); ++d) {
+  (void)r.begin();  // described
+  for (std::size_t k = 0; k < r.size(); ++k) {
+    std::uint32_t const d = f.order[k];
     std::uint16_t const index = f.pass.known.goroutine_at(f.pass.dead[d])->runtime_index;
     if (!runs.contains(index) || !told.emplace(index, f.ids()[d]).second) continue;
     if (entries.size() == most_entries) {
       ++left_out;
       continue;
     }
-    const leak& l = r[d];
+    const leak& l = r[k];
     std::ostringstream out;
     out << (l.role == leak_role::core ? "core, " : "dependent, ")
         << (l.grade == leak_grade::proven ? "proven" : "confined") << ": goroutine " << l.who.id;

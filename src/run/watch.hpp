@@ -37,6 +37,8 @@ struct watch_state {
   std::string text();
 };
 
+/// True for the one of runs that no leak_watch has: only who asks expect_no_leaks outside of all watches is told.
+bool is_unwatched(const watch_state&) noexcept;
 /// The one that a run started by this thread belongs to.
 std::shared_ptr<watch_state> watch_of_this_thread();
 

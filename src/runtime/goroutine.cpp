@@ -29,6 +29,15 @@ namespace {
 std::mutex carried_lock;
 std::unordered_map<goroutine_core*, std::exception_ptr> carried;
 
+// Why goroutines were reclaimed: rarer still.
+std::mutex reclaimed_lock;
+std::unordered_map<const goroutine_core*, std::exception_ptr> reclaimed_why;
+void forget_reclaimed(const goroutine_core* g) noexcept {
+  std::exception_ptr last;  // the report goes outside the lock
+  std::lock_guard guard(reclaimed_lock);
+  if (auto node = reclaimed_why.extract(g)) last = std::move(node.mapped());
+}
+
 // A wait for a context's end that has come is a completion, not a cut, though the same end reached the goroutine first.
 bool done_came_with_the_cut(goroutine_core* g) noexcept {
   if (g->wait_count == 0 || g->wait == nullptr) return false;
@@ -147,11 +156,11 @@ std::vector<std::source_location> breaches;
 
 // Objects that nobody reaches by the verdicts of one generation; older ones count no more. A small table in front says
 // without the lock that an object is not among them.
-std::unordered_set<const placed_object*> unreachable;
+std::unordered_set<const object*> unreachable;
 std::uint32_t unreachable_in = 0;
 constinit std::atomic<std::uint32_t> unreachable_hints[1024];  // a generation each
 
-std::atomic<std::uint32_t>& hint_of(const placed_object* o) noexcept {
+std::atomic<std::uint32_t>& hint_of(const object* o) noexcept {
   return unreachable_hints[(reinterpret_cast<std::uintptr_t>(o) >> 4) * 0x9e3779b97f4a7c15u >> 54];
 }
 
@@ -167,7 +176,7 @@ bool breached(std::source_location where) noexcept {
 
 constinit std::atomic<bool> any_unreachable{false};
 
-void note_unreachable(const placed_object* o, std::uint32_t generation) {
+void note_unreachable(const object* o, std::uint32_t generation) {
   std::lock_guard guard(breaches_lock);
   if (generation != unreachable_in) {
     unreachable.clear();
@@ -176,6 +185,12 @@ void note_unreachable(const placed_object* o, std::uint32_t generation) {
   unreachable.insert(o);
   hint_of(o).store(generation, std::memory_order_relaxed);
   any_unreachable.store(true, std::memory_order_relaxed);
+}
+
+bool noted_unreachable(const object* o) noexcept {
+  if (hint_of(o).load(std::memory_order_relaxed) != verdict_generation()) return false;
+  std::lock_guard guard(breaches_lock);
+  return unreachable_in == verdict_generation() && unreachable.contains(o);
 }
 
 void breach(const placed_object* o) noexcept {
@@ -279,6 +294,16 @@ std::exception_ptr take_carried(goroutine_core* g) noexcept {
   return node ? std::move(node.mapped()) : nullptr;
 }
 
+void note_reclaimed(const goroutine_core* g, std::exception_ptr why) {
+  std::lock_guard guard(reclaimed_lock);
+  reclaimed_why.insert_or_assign(g, std::move(why));
+}
+std::exception_ptr reclaimed_because(const goroutine_core* g) noexcept {
+  std::lock_guard guard(reclaimed_lock);
+  auto const at = reclaimed_why.find(g);
+  return at != reclaimed_why.end() ? at->second : nullptr;
+}
+
 void throwing_while_unwinding() {
   fatal("a destructor threw while unwinding its goroutine (cancelled or reclaimed); destructors must not throw");
 }
@@ -286,6 +311,8 @@ void throwing_while_unwinding() {
 void free_goroutine(goroutine_core* g) noexcept {
   if ((g->bits & g_completed) != 0 && g->type->drop_result != nullptr) g->type->drop_result(g);
   if (g->bits & g_failed) g->failure.~exception_ptr();
+  if (g->killed.load(std::memory_order_relaxed) != 0) [[unlikely]]
+    forget_reclaimed(g);
   std::uint64_t const word = g->park.load(std::memory_order_relaxed);
   std::uint32_t const bytes = g->type->bytes;
   g->park.store(next_epoch(word, park_state::free), std::memory_order_release);

@@ -216,6 +216,8 @@ goroutine_core* idle(worker& w) noexcept {
         until = rt.quiet_again.load(std::memory_order_relaxed);  // look again then, if nothing happens before
       }
     }
+    if (last && rt.hooks.tick != nullptr && rt.steps() != rt.ticked_steps.load(std::memory_order_relaxed))
+      until = std::min(until, rt.tick_due.load(std::memory_order_relaxed));
     sleep_until(w, until);
     if (rt.stopping.load(std::memory_order_acquire) && !anything_to_do(rt)) return nullptr;
     if (goroutine_core* g = keep_watch(w)) {

@@ -374,6 +374,21 @@ goroutine_core* find_simulated(worker& w) noexcept {
       }
     }
     if (next != INT64_MAX) {
+      if (s.check_due <= next) {
+        std::uint32_t const steps = w.tick.load(std::memory_order_relaxed);
+        if (s.checked && s.steps_checked == steps) {
+          // Nothing has run since the last check: those until the next timer would find the same.
+          s.check_due += ((next - s.check_due) / s.check_every + 1) * s.check_every;
+          continue;
+        }
+        s.now = std::max(s.now, s.check_due);
+        s.check_due = s.now + s.check_every;
+        s.checked = true;
+        s.steps_checked = steps;
+        look_at_clock(rt);
+        rt.hooks.tick(&rt, s.now);
+        continue;
+      }
       if (next > s.now) s.now = next;
       look_at_clock(rt);
       w.timers.expire(s.now);

@@ -64,6 +64,7 @@ lineage* lineage_of_running() {
 scope* scope::make(const scope_options& options, std::source_location where) {
   auto* s = new scope(where);
   s->policy = options.on_error;
+  s->leaks_fail = options.leaks_fail;
   s->limit = static_cast<std::uint32_t>(std::min<std::size_t>(options.max_children, UINT32_MAX));
   return s;
 }
@@ -328,6 +329,9 @@ namespace {
 
 void member_ended(goroutine_core* g) noexcept {
   scope_core* home = g->home.get();
+  if (g->killed.load(std::memory_order_relaxed) != 0 && home->leaks_fail && (g->bits & (g_completed | g_failed)) == 0)
+      [[unlikely]]
+    if (std::exception_ptr why = reclaimed_because(g)) root_failed(g, std::move(why));
   goroutine_core* woken = nullptr;
   if (g->refs.load(std::memory_order_acquire) == ref_running) {
     g->park.store(next_epoch(g->park.load(std::memory_order_relaxed), park_state::done), std::memory_order_release);

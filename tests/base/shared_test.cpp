@@ -283,6 +283,30 @@ TEST_F(FromThis, CopyingTheValueDoesNotCopyWhoOwnsIt) {
   copy = *a;
   EXPECT_EQ(a.use_count(), 1u);
 }
+// As with std::unique_ptr: a second owner would outlive the first, which counts on being the only one.
+TEST_F(FromThis, WhatIsOwnedAloneHasNone) {
+  tracked_box<service> alone(std::in_place);
+  EXPECT_THROW((void)alone->shared_from_this(), std::bad_weak_ptr);
+  EXPECT_TRUE(alone->weak_from_this().expired());
+  struct whole {
+    service part;
+  };
+  tracked_box<whole> around(std::in_place);
+  EXPECT_THROW((void)around->part.shared_from_this(), std::bad_weak_ptr);
+  struct callable : service {
+    void operator()() { EXPECT_THROW((void)shared_from_this(), std::bad_weak_ptr); }
+  };
+  tracked_function<void()> f{callable()};
+  f();
+  EXPECT_EQ(instance::alive, 3);
+  alone.reset();
+  EXPECT_EQ(instance::alive, 2);
+  // The twin: owned together, inside of what is owned alone.
+  tracked_box<shared<service>> inside(std::in_place, share<service>());
+  shared<service> more = (*inside)->shared_from_this();
+  inside.reset();
+  EXPECT_EQ(more.use_count(), 1u);
+}
 TEST_F(FromThis, APartOfAValueOwnsTheWhole) {
   struct whole {
     instance before;

@@ -60,6 +60,7 @@ void verify(const leak_report& report, const row& r, const std::string& at, bool
     EXPECT_FALSE(l.who.stack.empty()) << all;
   }
   EXPECT_EQ(report.to_dot().rfind("digraph", 0), 0u) << all;
+  EXPECT_EQ(report.to_svg().rfind("<svg ", 0), 0u) << all;
 }
 
 // ---- under a live observer ----------------------------------------------------------------------------------------

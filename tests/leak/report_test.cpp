@@ -1,0 +1,351 @@
+// How a report is told: in an order that does not depend on memory, as text, JSON, graph and picture.
+#include <algorithm>
+#include <map>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "kernel.hpp"
+#include "leak/picture.hpp"
+
+namespace leash::test::report_tests {
+
+std::vector<std::uint64_t> ids_in_memory_order() {
+  std::ostringstream out;
+  dump(out);
+  std::istringstream in(out.str());
+  std::vector<std::uint64_t> all;
+  for (std::string line; std::getline(in, line);)
+    if (line.starts_with("goroutine ")) all.push_back(std::stoull(line.substr(10)));
+  return all;
+}
+
+/// Starts goroutines whose slots come back in an order of their own, so that later ones lie anywhere in memory.
+task<> scramble_memory() {
+  co_await with_scope([](scope& s) -> task<> {
+    std::vector<sender<int>> ends;
+    for (int i = 0; i < 64; ++i) {
+      auto [tx, rx] = channel<int>();
+      ends.push_back(std::move(tx));
+      s.go([](receiver<int> rx) -> task<> { (void)co_await rx.recv(); }, std::move(rx));
+    }
+    co_await yield();
+    for (std::size_t i = 0; i < ends.size(); ++i) {
+      ends[i * 13 % ends.size()].drop();
+      co_await yield();
+    }
+  });
+}
+
+/// Two knots whose members are started in turn, and two that wait for them.
+void plant(scope& s) {
+  auto wait = [](receiver<int> rx, sender<int>) -> task<> { (void)co_await rx.recv(); };
+  auto wait_only = [](receiver<int> rx) -> task<> { (void)co_await rx.recv(); };
+  auto [a, from_a] = channel<int>();
+  auto [b, from_b] = channel<int>();
+  auto [c, from_c] = channel<int>();
+  auto [d, from_d] = channel<int>();
+  s.go(named("waits for d"), wait_only, from_d.dup());
+  s.go(named("first a"), wait, std::move(from_a), std::move(b));
+  s.go(named("second c"), wait, std::move(from_c), std::move(d));
+  s.go(named("first b"), wait, from_b.dup(), std::move(a));
+  s.go(named("second d"), wait, std::move(from_d), std::move(c));
+  s.go(named("waits for b"), wait_only, std::move(from_b));
+}
+const std::vector<std::string> planted_order = {"first a",  "first b",     "second c",
+                                                "second d", "waits for d", "waits for b"};
+
+/// What it takes to find the names in order: where each stands in the text.
+std::vector<std::string> sorted_by_place(const std::string& text, std::vector<std::string> names) {
+  std::sort(names.begin(), names.end(), [&](auto& a, auto& b) { return text.find(a) < text.find(b); });
+  return names;
+}
+
+TEST(Report, TellsKnotsAndMembersByTheirIdsWhereverTheyLie) {
+  auto body = []() -> task<> {
+    co_await scramble_memory();
+    co_await with_scope([](scope& s) -> task<> {
+      plant(s);
+      for (int i = 0; i < 10; ++i) co_await yield();
+      auto const memory = ids_in_memory_order();
+      EXPECT_FALSE(std::is_sorted(memory.begin(), memory.end())) << "the test shows nothing";
+      auto const r = find_leaks();
+      CO_ASSERT_EQ(r.size(), planted_order.size());
+      std::vector<std::string> names;
+      for (const leak& l : r) names.push_back(l.who.name);
+      EXPECT_EQ(names, planted_order);
+      // Each is named at the head of its own entry.
+      std::vector<std::string> heads, at;
+      for (const leak& l : r) {
+        heads.push_back((l.role == leak_role::core ? "\ncore, proven: goroutine " : "\ndependent, proven: goroutine ") +
+                        std::to_string(l.who.id) + " (");
+        at.push_back("\"id\": " + std::to_string(l.who.id) + ",");
+      }
+      EXPECT_EQ(sorted_by_place(text(r), heads), heads);
+      EXPECT_EQ(sorted_by_place(r.to_json(), at), at);
+      std::vector<std::string> boxes;
+      for (const leak& l : r) boxes.push_back("  g" + std::to_string(l.who.id) + " [label");
+      EXPECT_EQ(sorted_by_place(r.to_dot(), boxes), boxes);
+      s.cancel();
+    });
+  };
+  for (std::uint64_t seed = 1; seed <= seeds; ++seed)
+    testing::simulate(seed, with_workers(1, leaks::are_expected), body);
+}
+
+TEST(Report, OfTwoRunsOfASeedIsTheSameToTheLetter) {
+  auto told = [](bool scrambled) {
+    std::string all;
+    testing::simulate(7, with_workers(1, leaks::are_expected), [&]() -> task<> {
+      if (scrambled) {
+        std::vector<std::unique_ptr<cancel_source>> noise;  // other memory, the same ids
+        for (int i = 0; i < 100; ++i) noise.push_back(std::make_unique<cancel_source>());
+      }
+      co_await with_scope([&](scope& s) -> task<> {
+        plant(s);
+        for (int i = 0; i < 10; ++i) co_await yield();
+        auto const r = find_leaks();
+        all = text(r) + r.to_json() + r.to_dot() + r.to_svg();
+        s.cancel();
+      });
+    });
+    return all;
+  };
+  std::string const first = told(false);
+  EXPECT_NE(first.find("second d"), std::string::npos);
+  run_at(1, scramble_memory);
+  EXPECT_EQ(told(true), first);
+  EXPECT_EQ(told(false), first);
+}
+
+LEASH_TEST_OF_LEAKS(Report, TellsManyHoldersByTheirIds) {
+  co_await scramble_memory();
+  co_await with_scope([](scope& s) -> task<> {
+    auto [tx, rx] = channel<int>();
+    for (int i = 0; i < 5; ++i)
+      s.go(named("holder " + std::to_string(i)), receive_holding<sender<int>>, rx.dup(), tx.dup());
+    rx.drop(), tx.drop();
+    for (int i = 0; i < 5; ++i) co_await parked("holder " + std::to_string(i), "chan receive");
+    auto const r = find_leaks();
+    CO_ASSERT_EQ(r.size(), 5u);
+    for (const leak& l : r) {
+      std::size_t last = 0;
+      for (int i = 0; i < 5; ++i) {
+        std::string const name = "holder " + std::to_string(i);
+        if (name == l.who.name) continue;
+        std::size_t const at = l.why.find(name);
+        EXPECT_NE(at, std::string::npos) << l.why;
+        EXPECT_GT(at, last) << l.why;
+        last = at;
+      }
+    }
+    s.cancel();
+  });
+}
+
+// ---- the picture
+// -----------------------------------------------------------------------------------------------------
+
+/// Enough of an XML parser to refuse what is not well-formed: tags that nest, quoted attributes, known entities,
+/// characters that XML has. Collects the text.
+struct xml {
+  std::string_view s;
+  std::size_t at = 0;
+  std::string text, error;
+  std::map<std::string, int> elements;
+
+  explicit xml(std::string_view all) : s(all) {
+    if (!valid_characters()) error = "a character that XML does not have";
+    if (error.empty()) element();
+    while (at < s.size() && std::isspace(static_cast<unsigned char>(s[at]))) ++at;
+    if (error.empty() && at != s.size()) fail("something behind the root element");
+  }
+  bool valid_characters() const {
+    for (std::size_t i = 0; i < s.size();) {
+      unsigned const c = static_cast<unsigned char>(s[i]);
+      std::size_t const n = c < 0x80 ? 1 : c >= 0xf0 ? 4 : c >= 0xe0 ? 3 : c >= 0xc2 ? 2 : 0;
+      if (n == 0 || i + n > s.size() || (c < 0x20 && c != '\n' && c != '\t' && c != '\r')) return false;
+      for (std::size_t k = 1; k < n; ++k)
+        if ((static_cast<unsigned char>(s[i + k]) & 0xc0) != 0x80) return false;
+      i += n;
+    }
+    return true;
+  }
+  void fail(std::string what) {
+    if (error.empty()) error = std::move(what) + " at " + std::string(s.substr(at, 60));
+    at = s.size();
+  }
+  bool takes(std::string_view what) {
+    if (!s.substr(at).starts_with(what)) return false;
+    at += what.size();
+    return true;
+  }
+  std::string name() {
+    std::size_t const from = at;
+    while (at < s.size() && (std::isalnum(static_cast<unsigned char>(s[at])) || s[at] == '-' || s[at] == ':')) ++at;
+    if (at == from) fail("no name");
+    return std::string(s.substr(from, at - from));
+  }
+  void entity() {
+    for (auto [spelled, c] : {std::pair{"&lt;", '<'}, {"&gt;", '>'}, {"&amp;", '&'}, {"&quot;", '"'}})
+      if (takes(spelled)) {
+        text += c;
+        return;
+      }
+    fail("an unknown entity");
+  }
+  void element() {
+    if (!takes("<")) return fail("no element");
+    std::string const tag = name();
+    ++elements[tag];
+    for (;;) {
+      bool space = false;
+      while (takes(" ")) space = true;
+      if (takes("/>")) return;
+      if (takes(">")) break;
+      if (!space) return fail("no space before an attribute");
+      (void)name();
+      if (!takes("=\"")) return fail("an attribute without a quoted value");
+      while (at < s.size() && s[at] != '"') {
+        if (s[at] == '<') return fail("< in an attribute");
+        s[at] == '&' ? entity() : void(++at);
+      }
+      if (!takes("\"")) return fail("an attribute without an end");
+    }
+    while (at < s.size() && !s.substr(at).starts_with("</")) {
+      if (s[at] == '<') {
+        element();
+      } else if (s[at] == '&') {
+        entity();
+      } else {
+        text += s[at++];
+      }
+    }
+    if (!takes("</" + tag + ">")) fail("<" + tag + "> is not closed");
+    text += '\n';
+  }
+};
+
+TEST(Picture, TheCheckerRefusesWhatIsNotWellFormed) {
+  for (const char* good : {"<a/>", "<a b=\"c\">d<e/>&lt;</a>\n"}) EXPECT_EQ(xml(good).error, "") << good;
+  for (const char* bad : {"<a>", "<a></b>", "<a b=c/>", "<a>&nbsp;</a>", "<a b=\"<\"/>", "<a/><b/>", "<a>\x01</a>",
+                          "<a>\xff</a>", "<a>\xc3</a>", "a", "<a b=\"c\"d=\"e\"/>"})
+    EXPECT_NE(xml(bad).error, "") << bad;
+}
+
+TEST(Picture, EscapesWhatIsMarkupOrNoCharacter) {
+  EXPECT_EQ(xml_text("a<b>&\"c\" \xc3\xa9\xf0\x9f\xa6\x8a"), "a&lt;b&gt;&amp;&quot;c&quot; \xc3\xa9\xf0\x9f\xa6\x8a");
+  // A control character, a byte alone, a character cut off, one spelled too long, half a surrogate pair, beyond the last.
+  for (const char* bad : {"\x01", "\x80", "\xff", "\xc3", "\xc0\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xe2\x82"}) {
+    std::string const shown = xml_text("<" + std::string(bad) + ">");
+    EXPECT_EQ(xml("<a>" + shown + "</a>").error, "") << shown;
+    EXPECT_NE(shown.find("\xef\xbf\xbd"), std::string::npos) << shown;
+  }
+}
+
+LEASH_TEST_OF_LEAKS(Picture, NamesEachGoroutineAndObject) {
+  co_await with_scope([](scope& s) -> task<> {
+    plant(s);
+    co_await parked("", "chan receive", 6);
+    auto const r = find_leaks();
+    CO_ASSERT_EQ(r.size(), 6u);
+    std::string const svg = r.to_svg();
+    xml const read(svg);
+    EXPECT_EQ(read.error, "") << svg;
+    for (const leak& l : r)
+      EXPECT_NE(read.text.find("goroutine " + std::to_string(l.who.id) + " (" + l.who.name + ")\n"), std::string::npos)
+          << svg;
+    int channels = 0;
+    for (std::size_t at = read.text.find("\nchannel\n"); at != std::string::npos;
+         at = read.text.find("\nchannel\n", at + 1))
+      ++channels;
+    EXPECT_EQ(channels, 4) << svg;
+    EXPECT_NE(read.text.find("report_test.cpp:"), std::string::npos);
+    // 6 waits and 4 holders, and the legend's two.
+    EXPECT_EQ(read.elements.at("path"), 6 + 4 + 2 + 2) << svg;
+    EXPECT_NE(read.text.find("Leaked goroutines: 4 core, 2 dependent"), std::string::npos) << svg;
+    s.cancel();
+  });
+}
+
+LEASH_TEST_OF_LEAKS(Picture, OfNamesThatAreNoXmlIsWellFormed) {
+  co_await with_scope([](scope& s) -> task<> {
+    auto [tx, rx] = channel<int>();
+    s.go(named("</text><script>\"\xff\x01 & \xe2\x82\xac"), receive_holding<sender<int>>, std::move(rx), std::move(tx));
+    co_await parked("", "chan receive", 1);
+    std::string const svg = find_leaks().to_svg();
+    xml const read(svg);
+    EXPECT_EQ(read.error, "") << svg;
+    EXPECT_FALSE(read.elements.contains("script"));
+    EXPECT_NE(read.text.find("(</text><script>\"\xef\xbf\xbd\xef\xbf\xbd & \xe2\x82\xac)"), std::string::npos) << svg;
+    s.cancel();
+  });
+}
+
+TEST(Picture, OfNothingSaysSo) {
+  std::string const svg = leak_report().to_svg();
+  EXPECT_EQ(xml(svg).error, "") << svg;
+  EXPECT_NE(svg.find("0 core, 0 dependent"), std::string::npos) << svg;
+}
+
+LEASH_TEST_OF_LEAKS(Picture, OfManyDrawsTheFirstAndSaysHowManyAreLeftOut) {
+  co_await with_scope([](scope& s) -> task<> {
+    for (int i = 0; i < 50; ++i) {
+      auto [tx, rx] = channel<int>();
+      s.go(named("alone"), receive_holding<sender<int>>, std::move(rx), std::move(tx));
+    }
+    co_await parked("alone", "chan receive", 50);
+    std::string const svg = find_leaks().to_svg();
+    xml const read(svg);
+    EXPECT_EQ(read.error, "") << svg;
+    EXPECT_NE(read.text.find("40 core, 0 dependent, and 10 more"), std::string::npos) << svg;
+    EXPECT_EQ(read.elements.at("g"), 40 + 40);
+    s.cancel();
+  });
+}
+
+// Every kind of wait and place can be drawn.
+LEASH_TEST_OF_LEAKS(Picture, OfAllKinds) {
+  co_await with_scope([](scope& s) -> task<> {
+    struct place {
+      event e;
+      std::optional<sender<int>> tx;
+    };
+    auto at = share<place>();
+    auto [tx, rx] = channel<int>();
+    at->tx = std::move(tx);
+    s.go(named("in a block"), [](shared<place> p) -> task<> { co_await p->e.wait(); }, std::move(at));
+    s.go(named("receiver"), [](receiver<int> rx) -> task<> { (void)co_await rx.recv(); }, std::move(rx));
+    s.go(named("in a frame"), []() -> task<> {
+      event e;
+      co_await e.wait();
+    });
+    s.go(named("joiner"), []() -> task<> {
+      co_await with_scope([](scope& inner) -> task<> {
+        inner.go(named("locker"), []() -> task<> {
+          mutex m;
+          auto g = co_await m.lock();
+          auto again = co_await m.lock();
+        });
+        co_return;
+      });
+    });
+    s.go(named("nothing"), []() -> task<> { co_await select(sender<int>().send(1), receiver<int>().recv()); });
+    co_await parked("in a block", "event");
+    co_await parked("receiver", "chan receive");
+    co_await parked("in a frame", "event");
+    co_await parked("locker", "sync.Mutex.Lock");
+    co_await parked("nothing", "select");
+    co_await parked("joiner", "scope join");
+    auto const r = find_leaks();
+    EXPECT_EQ(r.size(), 6u) << text(r);
+    std::string const svg = r.to_svg();
+    xml const read(svg);
+    EXPECT_EQ(read.error, "") << svg;
+    for (const char* what : {"\nevent\n", "\nshared object (", "\nchannel\n", "\nmutex\n", "\nscope\n", "(nothing)"})
+      EXPECT_NE(read.text.find(what), std::string::npos) << what << svg;
+    s.cancel();
+  });
+}
+
+}  // namespace leash::test::report_tests
