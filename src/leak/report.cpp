@@ -103,7 +103,7 @@ std::vector<std::uint32_t> reading_order(leak_findings& f) {
   auto const& ids = f.ids();
   std::unordered_map<std::uint32_t, std::uint64_t> smallest;
   for (std::size_t d = 0; d < p.core; ++d) {
-    auto const [at, fresh] = smallest.try_emplace(p.component[d], ids[d]);
+    auto const [at, fresh] = smallest.try_emplace(p.component[p.dead[d]], ids[d]);
     if (!fresh) at->second = std::min(at->second, ids[d]);
   }
   struct place {
@@ -113,7 +113,7 @@ std::vector<std::uint32_t> reading_order(leak_findings& f) {
   };
   std::vector<place> all(p.dead.size());
   for (std::uint32_t d = 0; d < all.size(); ++d)
-    all[d] = {d < p.core ? smallest.at(p.component[d]) : UINT64_MAX, ids[d], d};
+    all[d] = {d < p.core ? smallest.at(p.component[p.dead[d]]) : UINT64_MAX, ids[d], d};
   std::sort(all.begin(), all.end());
   std::vector<std::uint32_t> order(all.size());
   std::transform(all.begin(), all.end(), order.begin(), [](const place& at) { return at.d; });
@@ -132,7 +132,7 @@ class painter {
       leak const& l = f_.leaks[k];
       leak_picture::box b;
       b.what = l.role == leak_role::core ? leak_picture::box::kind::core : leak_picture::box::kind::dependent;
-      if (l.role == leak_role::core) b.knot = knot_of(f_.pass.component[f_.order[k]]);
+      if (l.role == leak_role::core) b.knot = knot_of(f_.pass.component[f_.pass.dead[f_.order[k]]]);
       b.head = call_name(l.who);
       b.lines.push_back(l.who.wait);
       if (const frame_info* at = own_frame(l.who)) b.lines.push_back(at->file + ":" + std::to_string(at->line));
