@@ -18,33 +18,6 @@ static const T& as(const object* o) noexcept {
   return *static_cast<const T*>(o);
 }
 
-std::uint8_t class_of_capability(object_type t, capability c) noexcept {
-  switch (t) {
-    case object_type::channel:
-      return c == capability::sender ? 0 : c == capability::receiver ? 1 : no_class;
-    case object_type::mutex:
-      return c == capability::guard ? 0 : no_class;
-    case object_type::shared_mutex:
-      return c == capability::guard || c == capability::shared_guard ? 0 : no_class;
-    case object_type::semaphore:
-      return c == capability::permit ? 0 : no_class;
-    case object_type::wait_group:
-      return c == capability::token ? 0 : no_class;
-    case object_type::once:
-      return c == capability::call ? 0 : no_class;
-    case object_type::cancel_source:
-      return c == capability::canceller ? 0 : no_class;
-    case object_type::scope:
-      return c == capability::remote ? 1 : no_class;
-    case object_type::block:
-      return c == capability::owner ? 0 : c == capability::watcher ? 1 : no_class;
-    case object_type::pool:
-      return c == capability::owner ? 0 : no_class;
-    default:
-      return no_class;
-  }
-}
-
 LEASH_READS_FROZEN std::uint32_t total_of(const object* o, std::uint8_t which) noexcept {
   switch (frozen::read(o->type)) {
     case object_type::channel:
@@ -106,14 +79,17 @@ LEASH_READS_FROZEN bool left_since(const scope_core* s, std::uint32_t pass) noex
   return left;
 }
 
-LEASH_READS_FROZEN bool satisfied(const object* o, std::uint8_t which, std::uint32_t total) noexcept {
-  switch (frozen::read(o->type)) {
-    case object_type::channel: {
-      auto& c = as<chan_core>(o);
-      if (frozen::read(c.closed) || frozen::read(c.in_transit) != 0) return true;
-      std::size_t const buffered = frozen::read(c.buffered);
-      return total == 0 || (which == 0 ? buffered != 0 : buffered < frozen::read(c.capacity));
-    }
+LEASH_READS_FROZEN static object_state state_of_channel(const chan_core& c) noexcept {
+  std::uint32_t const senders = frozen::read(c.senders), receivers = frozen::read(c.receivers);
+  bool const moves = frozen::read(c.closed) || frozen::read(c.in_transit) != 0;
+  std::size_t const buffered = frozen::read(c.buffered);
+  return {{senders, receivers},
+          {moves || senders == 0 || buffered != 0, moves || receivers == 0 || buffered < frozen::read(c.capacity)}};
+}
+
+LEASH_READS_FROZEN static bool satisfied(const object* o, object_type type, std::uint8_t which,
+                                         std::uint32_t total) noexcept {
+  switch (type) {
     case object_type::mutex:
     case object_type::shared_mutex:
     case object_type::semaphore:
@@ -134,6 +110,12 @@ LEASH_READS_FROZEN bool satisfied(const object* o, std::uint8_t which, std::uint
     default:
       return true;
   }
+}
+
+LEASH_READS_FROZEN object_state state_of(const object* o, object_type type) noexcept {
+  if (type == object_type::channel) return state_of_channel(as<chan_core>(o));
+  capabilities_of const total = totals_of(o);
+  return {{total.of[0], total.of[1]}, {satisfied(o, type, 0, total.of[0]), satisfied(o, type, 1, total.of[1])}};
 }
 
 LEASH_READS_FROZEN std::uint32_t queued_at(const object* o) noexcept {

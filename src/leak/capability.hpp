@@ -8,7 +8,32 @@ namespace leash {
 inline constexpr std::uint8_t no_class = 255;
 
 /// Which of an object's two counts a capability belongs to; no_class: not one of this type.
-std::uint8_t class_of_capability(object_type, capability) noexcept;
+constexpr std::uint8_t class_of_capability(object_type t, capability c) noexcept {
+  switch (t) {
+    case object_type::channel:
+      return c == capability::sender ? 0 : c == capability::receiver ? 1 : no_class;
+    case object_type::mutex:
+      return c == capability::guard ? 0 : no_class;
+    case object_type::shared_mutex:
+      return c == capability::guard || c == capability::shared_guard ? 0 : no_class;
+    case object_type::semaphore:
+      return c == capability::permit ? 0 : no_class;
+    case object_type::wait_group:
+      return c == capability::token ? 0 : no_class;
+    case object_type::once:
+      return c == capability::call ? 0 : no_class;
+    case object_type::cancel_source:
+      return c == capability::canceller ? 0 : no_class;
+    case object_type::scope:
+      return c == capability::remote ? 1 : no_class;
+    case object_type::block:
+      return c == capability::owner ? 0 : c == capability::watcher ? 1 : no_class;
+    case object_type::pool:
+      return c == capability::owner ? 0 : no_class;
+    default:
+      return no_class;
+  }
+}
 
 /// How many capabilities of a class there are. Read after all scans (rule 2).
 std::uint32_t total_of(const object*, std::uint8_t which) noexcept;
@@ -24,9 +49,15 @@ std::uint32_t members_of(const scope_core*) noexcept;
 /// True if a member has left since this pass began. Read after the members.
 bool left_since(const scope_core*, std::uint32_t pass) noexcept;
 
-/// Rule 1: a wait for this class is satisfied already, its waker is on the way. `total`: of the class, as it was read:
-/// whoever reads it a second time may miss the moment in which it was 0.
-bool satisfied(const object*, std::uint8_t which, std::uint32_t total) noexcept;
+/// The totals, and, rule 1, whether a wait for the class is satisfied already: then its waker is on the way. Both from
+/// one reading: whoever reads a total a second time may miss the moment in which it was 0.
+struct object_state {
+  std::uint32_t total[2];
+  bool satisfied[2];
+  /// Of an object that is another one by now.
+  static object_state unknown() noexcept { return {{UINT32_MAX, UINT32_MAX}, {false, false}}; }
+};
+object_state state_of(const object*, object_type) noexcept;
 
 /// First come, first served: one that gives up lets those behind it in. So one live waiter keeps all of them live.
 inline bool in_line(object_type t) noexcept { return t == object_type::semaphore || t == object_type::shared_mutex; }

@@ -1,11 +1,18 @@
 // Core and dependents: who among the leaked waits for whom.
 //
 // i -> j if j holds what i waits for, is the target that i joins, or is a member of the scope that i joins; and memory
-// that holds something "waits" for those who have a handle to it. Strongly connected components (Tarjan's algorithm,
-// iterative); those that no edge leaves are the core. Who waits for an event or condition in a tracked block waits for
-// those who have a handle to the block, but for joiners: the one that waits for the end of others does not hold them up
-// by owning memory. The owner of a frame never does.
-#include <algorithm>
+// that holds something "waits" for those who have a handle to it. Who waits for an event or condition in a tracked block
+// waits for those who have a handle to the block, but for joiners: the one that waits for the end of others does not
+// hold them up by owning memory. The owner of a frame never does. Strongly connected components that no edge leaves are
+// the core.
+//
+// The edges are walked against their direction, from j to those who wait for it, since that is how the graph lies in
+// memory; the components are the same. Where many wait for many, all those edges go through one vertex, the set of
+// waiters of an object's class: so there are no more edges than links. Only what is reached from goroutines is looked
+// at: memory that no leaked goroutine has anything to do with holds nobody up.
+//
+// The components are found by Pearce's form of Tarjan's algorithm (iterative; one word for each vertex).
+#include <utility>
 
 #include "../observe/frozen.hpp"
 #include "capability.hpp"
@@ -20,200 +27,207 @@ class knots {
   explicit knots(leak_pass& p) : p_(p), g_(p.known) {}
 
   void run() {
-    std::uint32_t const all = graph::size32(g_.nodes.size());
     std::uint32_t leaked = 0;
-    for (std::uint32_t i = 0; i < all; ++i) leaked += g_.nodes[i].leaked();
+    for (std::uint32_t i = 0; i < g_.goroutines(); ++i) leaked += g_.leaked(i);
     if (leaked == 0) return;
-    vertex_of_.assign(all, none);
-    for (std::uint32_t i = 0; i < all; ++i) {
-      graph_node const& n = g_.nodes[i];
-      if (!n.leaked() && (n.kind == node_kind::goroutine || (n.flags & graph_node::lent))) continue;
-      vertex_of_[i] = graph::size32(vertices_.size());
-      vertices_.push_back(i);
-    }
-    list_members();
-    list_edges();
-    find_components();
+    place_.resize(g_.nodes() + 2 * g_.lists.size());
+    left_.resize(place_.size());
+    for (std::uint32_t i = 0; i < g_.goroutines(); ++i)
+      if (g_.leaked(i) && place_[i] == 0) visit(i);
     sort_out(leaked);
+    if (leaked <= described_at_once) list_needs();
+    p_.component = std::move(place_);
   }
 
  private:
-  /// The parked members of each scope that somebody joins, as lists.
-  void list_members() {
-    bool any = false;
-    for (std::uint32_t v : vertices_) g_.for_each_wait(v, [&](const graph_wait& w) { any |= joins_scope(w); });
-    if (!any) return;
-    member_head_.assign(g_.objects.size(), none);
-    next_member_.assign(g_.nodes.size(), none);
-    for (std::uint32_t i : vertices_) {
-      std::uint32_t const k = g_.nodes[i].home;
-      if (k == none) continue;
-      next_member_[i] = member_head_[k];
-      member_head_[k] = i;
-    }
+  // Vertices: nodes, then two for each list of waiters.
+  std::uint32_t vertex_of(waiter_set to, std::uint32_t which) const {
+    if (to.is_list != 0) return g_.nodes() + 2 * to.node_plus_1 + (which & 1);
+    return to.node_plus_1 != 0 && to.which == which ? vertex_of(to.node_plus_1 - 1) : none;
   }
-  bool joins_scope(const graph_wait& w) const {
-    return w.which == 0 && g_.objects[w.object].type == object_type::scope;
+  /// None: live, or memory that the live can reach.
+  std::uint32_t vertex_of(std::uint32_t node) const {
+    bool const counts = node < g_.goroutines() ? g_.leaked(node) : (g_.flags[node] & node_flag::lent) == 0;
+    return counts ? node : none;
   }
 
-  bool joins(std::uint32_t i) const {
+  // --- the edges of a vertex, one after the other
+
+  // A vertex of a list: the item to look at. A node: what is next of its links, of which some lead to two vertices, and
+  // after them its home and its joiners.
+  using position = std::uint32_t;
+  position first_of(std::uint32_t vertex) const {
+    return vertex < g_.nodes() ? g_.first_link[vertex] : g_.lists[(vertex - g_.nodes()) / 2];
+  }
+  /// Where the next edge leads to; none: there is no more.
+  std::uint32_t next(std::uint32_t vertex, position& at) {
+    if (vertex < g_.nodes()) {
+      std::uint32_t const end = g_.first_link[vertex + 1];
+      while (at % second < end)
+        if (std::uint32_t const to = link(vertex, at); to != none) return to;
+      while (at < end + 2) {
+        bool const home = at++ == end;
+        if (std::uint32_t const to =
+                home ? joiners_of_home(vertex) : vertex_of(g_.listeners_of(vertex), graph_wait::joins);
+            to != none)
+          return to;
+      }
+      return none;
+    }
+    std::uint32_t const odd = (vertex - g_.nodes()) & 1;
+    while (at != 0) {
+      graph::waiter_item const& item = g_.items[at - 1];
+      at = item.next_plus_1;
+      if ((item.one.which & 1) != odd || item.one.which > graph_wait::joins) continue;
+      if (std::uint32_t const to = vertex_of(item.one.node_plus_1 - 1); to != none) return to;
+    }
+    return none;
+  }
+  static constexpr std::uint32_t second = 1u << 31;  // of a link's two edges
+
+  /// Moves on.
+  std::uint32_t link(std::uint32_t node, position& at) {
+    bool const first = at < second;
+    graph_link const l = g_.links[at % second];
+    std::uint32_t const what = l.what();
+    if (what < graph_link::waits || what >= graph_link::both) {
+      std::uint32_t const which = what < graph_link::waits ? what : what - graph_link::both;
+      if (first && g_.objects[l.to].is_large != 0) {
+        at += second;
+        if (std::uint32_t const owner = g_.owner_of(l.to); owner != none && opens(g_.objects[l.to].type(), which))
+          return vertex_of(owner);
+        return none;
+      }
+      at = at % second + 1;
+      object_type const type = g_.objects[l.to].type();
+      if (type == object_type::scope || (has_contents(type) && joins(node))) return none;
+      return vertex_of(g_.waiters_at(l.to), which);
+    }
+    ++at;
+    return what == graph_link::waits && in_line(g_.objects[l.to].type()) ? behind(node, l.to) : none;
+  }
+  std::uint32_t joiners_of_home(std::uint32_t node) {
+    std::uint32_t const home = g_.home_of(node);
+    return home != none ? vertex_of(g_.waiters_at(home), 0) : none;
+  }
+  /// A capability of that class gives its holder what lies in the object.
+  static bool opens(object_type t, std::uint32_t which) noexcept {
+    return has_contents(t) || (t == object_type::channel && which == 1);
+  }
+  bool joins(std::uint32_t node) const {
     bool any = false;
-    g_.for_each_wait(i, [&](const graph_wait& w) { any |= w.which == graph_wait::joins || joins_scope(w); });
+    g_.for_each_wait(node, [&](const graph_wait& w) {
+      any |= w.which == graph_wait::joins || (w.which == 0 && g_.objects[w.object].type() == object_type::scope);
+    });
     return any;
   }
-
-  template <class F>
-  void for_each_needed(std::uint32_t i, F&& f) {
-    graph_node const& n = g_.nodes[i];
-    auto holders = [&](std::uint32_t k, std::uint32_t which) {
-      for (std::uint32_t e = g_.objects[k].holders; e != 0; e = g_.edges[e - 1].next)
-        if (g_.edges[e - 1].which == which) f(g_.edges[e - 1].node);
-    };
-    if (n.kind != node_kind::goroutine) {
-      std::uint32_t const k = g_.object_of(i);
-      if (n.kind == node_kind::contents) holders(k, 0);
-      holders(k, 1);
-      return;
+  /// Who stands behind that node in line for an object: it gets in later.
+  LEASH_READS_FROZEN std::uint32_t behind(std::uint32_t node, std::uint32_t k) {
+    goroutine_core* g = g_.goroutine_at(node);
+    object* const what = g_.object_at(k);
+    std::uint32_t const count = frozen::read(g->wait_count);
+    for (std::uint32_t i = 0; i < count; ++i) {
+      waiter* w = frozen::waiter_of(g, i);
+      if (w == nullptr || frozen::read(w->what) != what) continue;
+      waiter* next = frozen::read(w->next);
+      if (next == nullptr || !arena::contains(next)) return none;
+      std::uint32_t const who = g_.node_of(frozen::read(next->who));
+      return who != none ? vertex_of(who) : none;
     }
-    std::uint32_t at = 0;
-    g_.for_each_wait(i, [&](const graph_wait& w) {
-      std::uint32_t const index = at++;
-      if (w.which == graph_wait::joins) {
-        f(w.object);
-      } else if (w.which < 2) {
-        graph_object const& o = g_.objects[w.object];
-        if (o.type == object_type::scope) {
-          for (std::uint32_t m = member_head_[w.object]; m != none; m = next_member_[m]) f(m);
-          return;
-        }
-        if (has_contents(o.type)) {
-          for (std::uint32_t e = o.holders; e != 0; e = g_.edges[e - 1].next)
-            if (g_.edges[e - 1].which == w.which && !joins(g_.edges[e - 1].node)) f(g_.edges[e - 1].node);
-          return;
-        }
-        if (in_line(o.type))
-          if (std::uint32_t const before = ahead_of(i, index); before != none) f(before);
-        holders(w.object, w.which);
-      }
-    });
+    return none;
   }
 
-  /// Who stands before node i in line: it must get in first.
-  LEASH_READS_FROZEN std::uint32_t ahead_of(std::uint32_t i, std::uint32_t index) {
-    goroutine_core* g = g_.goroutine_at(i);
-    waiter* w = frozen::waiter_of(g, frozen::read(g->wait_count) == 1 ? 0 : index);
-    waiter* before = w != nullptr ? frozen::read(w->prev) : nullptr;
-    if (before == nullptr || !arena::contains(before)) return none;
-    goroutine_core* who = frozen::read(before->who);
-    return g_.node_of(who);
-  }
+  // --- components
 
-  void list_edges() {
-    offset_.reserve(vertices_.size() + 1);
-    offset_.push_back(0);
-    for (std::uint32_t i : vertices_) {
-      for_each_needed(i, [&](std::uint32_t j) {
-        if (vertex_of_[j] != none) needed_.push_back(vertex_of_[j]);
-      });
-      offset_.push_back(graph::size32(needed_.size()));
-    }
-  }
+  // place_: 0, not met; then the lowest number that is known to be reached; in the end the component, from the top down.
+  static constexpr std::uint32_t done = 1u << 31;
 
-  void find_components() {
-    std::uint32_t const n = graph::size32(vertices_.size());
-    huge_array<std::uint32_t> low, number, stack;
-    struct call {
-      std::uint32_t vertex, next;
-    };
-    huge_array<call> calls;
-    low.assign(n, 0);
-    number.assign(n, 0);
-    component_.assign(n, none);
-    std::uint32_t next_number = 1;
-    for (std::uint32_t root = 0; root < n; ++root) {
-      if (number[root] != 0) continue;
-      calls.push_back({root, offset_[root]});
-      number[root] = low[root] = next_number++;
-      stack.push_back(root);
-      while (!calls.empty()) {
-        call& c = calls.back();
-        std::uint32_t const v = c.vertex;
-        if (c.next < offset_[v + 1]) {
-          std::uint32_t const u = needed_[c.next++];
-          if (number[u] == 0) {
-            number[u] = low[u] = next_number++;
-            stack.push_back(u);
-            calls.push_back({u, offset_[u]});
-          } else if (component_[u] == none) {
-            low[v] = std::min(low[v], number[u]);
-          }
-          continue;
-        }
-        calls.pop_back();
-        if (!calls.empty()) low[calls.back().vertex] = std::min(low[calls.back().vertex], low[v]);
-        if (low[v] != number[v]) continue;
-        // Components come in such an order that those an edge leads to come first.
-        bool leaves = false, goroutines = false;
-        std::uint32_t const c_id = components_++;
-        std::size_t first = stack.size();
-        do {
-          component_[stack[--first]] = c_id;
-        } while (stack[first] != v);
-        for (std::size_t k = first; k < stack.size(); ++k) {
-          std::uint32_t const u = stack[k];
-          goroutines |= g_.nodes[vertices_[u]].kind == node_kind::goroutine;
-          for (std::uint32_t e = offset_[u]; e < offset_[u + 1]; ++e)
-            leaves |= component_[needed_[e]] != c_id && shape_[component_[needed_[e]]] != hollow;
-        }
-        while (stack.size() > first) stack.pop_back();
-        shape_.push_back(leaves ? dependents : goroutines ? core : hollow);
+  void visit(std::uint32_t root) {
+    open(root);
+    while (!path_.empty()) {
+      step& s = path_.back();
+      std::uint32_t const to = next(s.vertex, s.at);
+      if (to != none && place_[to] == 0) {
+        open(to);
+      } else if (to != none) {
+        reached(s, to);
+      } else {
+        step const over = s;
+        path_.pop_back();
+        over.lowest != 0 ? close(over.vertex) : finished_.push_back(over.vertex);
+        if (!path_.empty()) reached(path_.back(), over.vertex);
       }
     }
+  }
+  void open(std::uint32_t v) {
+    place_[v] = next_number_++;
+    path_.push_back({v & (second - 1), 1, first_of(v)});
+  }
+  struct step {
+    std::uint32_t vertex : 31;
+    std::uint32_t lowest : 1;  // it has not reached any earlier one
+    position at;
+  };
+  void reached(step& from, std::uint32_t to) {
+    if (place_[to] >= done) {
+      left_[UINT32_MAX - place_[to]] = 1;  // from another component: somebody in it waits for somebody outside
+    } else if (place_[to] < place_[from.vertex]) {
+      place_[from.vertex] = place_[to];
+      from.lowest = 0;
+    }
+  }
+  void close(std::uint32_t v) {
+    while (!finished_.empty() && place_[finished_.back()] >= place_[v]) {
+      place_[finished_.back()] = next_component_;
+      finished_.pop_back();
+    }
+    place_[v] = next_component_--;
   }
 
   void sort_out(std::uint32_t leaked) {
     p_.dead.reserve(leaked);
-    p_.component.reserve(leaked);
-    for (std::uint8_t wanted : {core, dependents}) {
-      for (std::uint32_t v = 0; v < vertices_.size(); ++v) {
-        if (shape_[component_[v]] != wanted || g_.nodes[vertices_[v]].kind != node_kind::goroutine) continue;
-        p_.dead.push_back(vertices_[v]);
-        p_.component.push_back(component_[v]);
-      }
-      if (wanted == core) p_.core = p_.dead.size();
-    }
-    if (vertices_.size() > described_at_once) return;
-    std::vector<std::uint32_t> place(vertices_.size(), none);
-    for (std::uint32_t k = 0; k < p_.dead.size(); ++k) place[vertex_of_[p_.dead[k]]] = k;
-    for (std::uint32_t k = 0; k < p_.dead.size(); ++k) add_needs(k, vertex_of_[p_.dead[k]], place);
-  }
-  /// Edges between goroutines; through memory that holds what is needed to those who have handles to it.
-  void add_needs(std::uint32_t from, std::uint32_t vertex, const std::vector<std::uint32_t>& place) {
-    std::vector<std::uint32_t> todo{vertex}, seen;
-    while (!todo.empty()) {
-      std::uint32_t const v = todo.back();
-      todo.pop_back();
-      for (std::uint32_t e = offset_[v]; e < offset_[v + 1]; ++e) {
-        std::uint32_t const u = needed_[e];
-        if (std::find(seen.begin(), seen.end(), u) != seen.end()) continue;
-        seen.push_back(u);
-        if (place[u] != none) {
-          p_.needs.emplace_back(from, place[u]);
-        } else {
-          todo.push_back(u);
-        }
-      }
-      if (seen.size() > 1000) return;
+    for (bool const core : {true, false}) {
+      for (std::uint32_t i = 0; i < g_.goroutines(); ++i)
+        if (g_.leaked(i) && (left_[UINT32_MAX - place_[i]] == 0) == core) p_.dead.push_back(i);
+      if (core) p_.core = p_.dead.size();
     }
   }
 
-  static constexpr std::uint8_t core = 0, dependents = 1, hollow = 2;  // hollow: memory alone
+  /// Edges between goroutines; through memory that holds what is needed to those who have handles to it.
+  void list_needs() {
+    huge_array<std::uint32_t> position_plus_1;
+    position_plus_1.resize(place_.size());
+    for (std::uint32_t d = 0; d < p_.dead.size(); ++d) position_plus_1[p_.dead[d]] = d + 1;
+    huge_array<std::uint32_t> seen_by_plus_1;
+    seen_by_plus_1.resize(place_.size());
+    std::vector<std::uint32_t> todo;
+    for (std::uint32_t d = 0; d < p_.dead.size(); ++d) {
+      todo.assign(1, p_.dead[d]);
+      std::size_t seen = 0;
+      while (!todo.empty() && seen <= 1000) {
+        std::uint32_t const v = todo.back();
+        todo.pop_back();
+        position at = first_of(v);
+        for (std::uint32_t to = next(v, at); to != none; to = next(v, at)) {
+          if (std::exchange(seen_by_plus_1[to], d + 1) == d + 1) continue;
+          if (++seen > 1000) break;
+          if (position_plus_1[to] != 0) {
+            p_.needs.emplace_back(position_plus_1[to] - 1, d);
+          } else {
+            todo.push_back(to);
+          }
+        }
+      }
+    }
+  }
 
   leak_pass& p_;
   graph& g_;
-  huge_array<std::uint32_t> vertices_, vertex_of_, offset_, needed_, component_, member_head_, next_member_;
-  huge_array<std::uint8_t> shape_;
-  std::uint32_t components_ = 0;
+  huge_array<std::uint32_t> place_;  // by vertex
+  huge_array<std::uint8_t> left_;    // by component: an edge leaves it
+  huge_array<step> path_;
+  huge_array<std::uint32_t> finished_;
+  std::uint32_t next_number_ = 1, next_component_ = UINT32_MAX;
 };
 
 }  // namespace

@@ -28,12 +28,12 @@ std::string type_text(const std::type_info& t) {
 
 std::string name_object(const graph& g, std::uint32_t k) {
   graph_object const& o = g.objects[k];
-  std::string s = type_name(o.type);
-  if (has_contents(o.type)) {
+  std::string s = type_name(o.type());
+  if (has_contents(o.type())) {
     // Its own record was read when all handles to it had been found: only of a dead one is that sure to be right.
-    if (o.owner != none && !(g.nodes[o.owner].flags & graph_node::lent))
-      s += " (" + type_text(*reinterpret_cast<const std::type_info*>(g.nodes[o.owner].word)) + ")";
-  } else if (std::source_location const at = site_of(g.object_at(k), o.type); at.line() != 0) {
+    if (std::uint32_t const owner = g.owner_of(k); owner != none && !(g.flags[owner] & node_flag::lent))
+      s += " (" + type_text(*reinterpret_cast<const std::type_info*>(g.words[owner])) + ")";
+  } else if (std::source_location const at = site_of(g.object_at(k), o.type()); at.line() != 0) {
     s += " made at " + site(at);
   }
   return s;
@@ -62,11 +62,11 @@ class teller {
 
  private:
   bool is_location(const graph_wait& w) const {
-    return w.which == graph_wait::frames || (w.which < 2 && has_contents(g_.objects[w.object].type));
+    return w.which == graph_wait::frames || (w.which < 2 && has_contents(g_.objects[w.object].type()));
   }
   bool has_placed() const {
     bool any = false;
-    g_.for_each_wait(node_, [&](const graph_wait& w) { any |= w.which < 2 && is_placed(g_.objects[w.object].type); });
+    g_.for_each_wait(node_, [&](const graph_wait& w) { any |= w.which < 2 && is_placed(g_.objects[w.object].type()); });
     return any;
   }
   void tell(const graph_wait& w) {
@@ -76,18 +76,18 @@ class teller {
       return;
     }
     graph_object const& o = g_.objects[w.object];
-    if (o.type == object_type::scope) {
+    if (o.type() == object_type::scope) {
       out_ << (w.which == 0 ? "waits for the members of its scope, of which none can end"
                             : "only its own scopes could cancel it");
       return;
     }
     out_ << "waits for the " << name_object(g_, w.object);
-    if (is_placed(o.type)) {
+    if (is_placed(o.type())) {
       tell_place();
       return;
     }
-    std::uint32_t const holders = o.found[w.which];
-    const char* const what = capability_name(o.type, w.which);
+    std::uint32_t const holders = g_.found(w.object, w.which);
+    const char* const what = capability_name(o.type(), w.which);
     if (holders == 0) {
       out_ << ", of which no " << what << " is left";
       return;
@@ -109,7 +109,7 @@ class teller {
         return;
       }
       out_ << ", which lies in a " << name_object(g_, w.object);
-      if (g_.objects[w.object].found[0] == 0) {
+      if (g_.found(w.object, 0) == 0) {
         out_ << " that nobody has a handle to";
       } else {
         out_ << " that can be reached only by ";
@@ -131,15 +131,15 @@ class teller {
   }
 
   void tell_holder(std::uint32_t holder, int depth) {
-    graph_node const& n = g_.nodes[holder];
-    if (n.kind == node_kind::goroutine) {
+    node_kind const kind = g_.kind_of(holder);
+    if (kind == node_kind::goroutine) {
       out_ << name(holder);
       auto it = infos_.find(holder);
       if (holder != node_ && it != infos_.end()) out_ << ", which waits in " << it->second->wait;
       return;
     }
     std::uint32_t const k = g_.object_of(holder);
-    if (n.kind == node_kind::buffer) {
+    if (kind == node_kind::buffer) {
       out_ << "a value in the buffer of the " << name_object(g_, k) << ", which nobody can receive";
       return;
     }
@@ -181,7 +181,7 @@ std::string goroutine_at(const graph& g, std::uint32_t node) {
 bool joins_others(const graph& g, std::uint32_t node) {
   bool joins = false;
   g.for_each_wait(node, [&](const graph_wait& w) {
-    joins |= w.which == graph_wait::joins || (w.which == 0 && g.objects[w.object].type == object_type::scope);
+    joins |= w.which == graph_wait::joins || (w.which == 0 && g.objects[w.object].type() == object_type::scope);
   });
   return joins;
 }
@@ -192,14 +192,14 @@ std::string explainer::why_leaked(std::uint32_t node) { return teller(g_, node, 
 
 std::uint64_t explainer::rank(std::uint32_t node, int depth) const {
   constexpr std::uint64_t memory = std::uint64_t{1} << 63;
-  if (g_.nodes[node].kind == node_kind::goroutine) {
+  if (g_.kind_of(node) == node_kind::goroutine) {
     auto it = infos_.find(node);
     return it != infos_.end() ? it->second->id : memory - 1;
   }
   std::uint64_t best = UINT64_MAX;
   if (depth == 3) return best;
-  for (std::uint32_t e = g_.objects[g_.object_of(node)].holders; e != 0; e = g_.edges[e - 1].next)
-    if (g_.edges[e - 1].node != node) best = std::min(best, rank(g_.edges[e - 1].node, depth + 1) | memory);
+  for (auto const& h : g_.holders_of(g_.object_of(node)))
+    if (h.node != node) best = std::min(best, rank(h.node, depth + 1) | memory);
   return best;
 }
 
@@ -207,8 +207,8 @@ const std::vector<std::uint32_t>& explainer::holders(std::uint32_t object, std::
   auto const [at, fresh] = holders_.try_emplace(std::uint64_t{object} << 8 | which);
   if (!fresh) return at->second;
   std::vector<std::pair<std::uint64_t, std::uint32_t>> all;
-  for (std::uint32_t e = g_.objects[object].holders; e != 0; e = g_.edges[e - 1].next)
-    if (g_.edges[e - 1].which == which) all.emplace_back(rank(g_.edges[e - 1].node, 0), g_.edges[e - 1].node);
+  for (auto const& h : g_.holders_of(object))
+    if (h.which == which) all.emplace_back(rank(h.node, 0), h.node);
   std::size_t const kept = std::min(all.size(), told_holders + 1);
   std::partial_sort(all.begin(), all.begin() + static_cast<std::ptrdiff_t>(kept), all.end());
   for (std::size_t i = 0; i < kept; ++i) at->second.push_back(all[i].second);
@@ -227,13 +227,13 @@ live_reason why_live(const graph& g, std::uint32_t node) {
         better(0.2, "live only because the goroutine that it waits for runs");
       else if (w.which == graph_wait::joins)
         better(0.4, "live only because it waits for " + goroutine_at(g, w.object));
-      else if (g.nodes[w.object].flags & graph_node::used)
+      else if (g.flags[w.object] & node_flag::used)
         better(0.5, "live only because what it waits for lies in a frame of " + goroutine_at(g, w.object) +
                         ", which it, or a goroutine that it started, may still use");
       return;
     }
     graph_object const& o = g.objects[w.object];
-    if (o.type == object_type::scope) {
+    if (o.type() == object_type::scope) {
       better(w.which == 0 ? 0.3 : 0.6, w.which == 0 ? "live only because a goroutine of the scope that it joins is live"
                                                     : "live only because whoever owns its scope may cancel it");
       return;
@@ -241,11 +241,11 @@ live_reason why_live(const graph& g, std::uint32_t node) {
     auto const by_class = [&](std::uint32_t which, const char* use) {
       std::uint8_t const bit = static_cast<std::uint8_t>(1 << (which));
       auto const satisfied_bit = static_cast<std::uint8_t>(graph_object::satisfied_0 << (which));
-      if (!(o.live & (bit | satisfied_bit))) return false;
+      if (!o.is(bit | satisfied_bit)) return false;
       std::string const what = name_object(g, w.object);
-      const char* const noun = capability_name(o.type, which);
+      const char* const noun = capability_name(o.type(), which);
       std::uint32_t const total = total_of(g.object_at(w.object), static_cast<std::uint8_t>(which));
-      std::uint32_t const found = o.found[which];
+      std::uint32_t const found = g.found(w.object, which);
       if (total != UINT32_MAX && total > found) {
         std::uint32_t const outside = total - found;
         better(
@@ -256,32 +256,29 @@ live_reason why_live(const graph& g, std::uint32_t node) {
                 "keep it in a frame, or in leash::shared, tracked_vector or tracked_box");
         return true;
       }
-      if (o.live & satisfied_bit) {
+      if (o.is(satisfied_bit)) {
         better(0, "the " + what + " lets it go on; it is being woken");
         return true;
       }
-      for (std::uint32_t e = o.holders; e != 0; e = g.edges[e - 1].next) {
-        graph_edge const& held = g.edges[e - 1];
-        graph_node const& h = g.nodes[held.node];
-        if (held.which != which || !(h.flags & graph_node::used)) continue;
-        if (h.kind != node_kind::goroutine) {
+      auto const all = g.holders_of(w.object);
+      for (auto h = all.rbegin(); h != all.rend(); ++h) {
+        if (h->which != which || !(g.flags[h->node] & node_flag::used)) continue;
+        if (g.kind_of(h->node) != node_kind::goroutine) {
           better(0.5, std::string("live only because a ") + noun + " of the " + what +
                           " lies in memory that live goroutines can reach");
-        } else if (joins_others(g, held.node) || !(h.flags & graph_node::live)) {
-          better(0.8, "live only because " + goroutine_at(g, held.node) + ", still holds a " + noun + " of the " +
-                          what + use +
-                          ", which goroutines that it started may borrow: move it in, or drop it before waiting");
+        } else if (joins_others(g, h->node) || !(g.flags[h->node] & node_flag::live)) {
+          better(0.8, "live only because " + goroutine_at(g, h->node) + ", still holds a " + noun + " of the " + what +
+                          use + ", which goroutines that it started may borrow: move it in, or drop it before waiting");
         } else {
-          better(0.5,
-                 "live only because " + goroutine_at(g, held.node) + ", holds a " + noun + " of the " + what + use);
+          better(0.5, "live only because " + goroutine_at(g, h->node) + ", holds a " + noun + " of the " + what + use);
         }
         return true;
       }
       return false;
     };
     if (by_class(w.which, "")) return;
-    if (o.type == object_type::channel && w.which == 1 && by_class(0, " (which could close it)")) return;
-    if (in_line(o.type))
+    if (o.type() == object_type::channel && w.which == 1 && by_class(0, " (which could close it)")) return;
+    if (in_line(o.type()))
       better(0.3, "live only because another one that stands in line for the " + name_object(g, w.object) + " is live");
   });
   if (r.why.empty()) better(0.1, "it was on the move when it was looked at");

@@ -1,5 +1,7 @@
 // A growing array for the millions of small records of a pass: large ones lie in huge pages, since touching memory in
 // steps of 4 KiB for the first time would cost more than all the rest of the pass.
+//
+// What is reserved but not used costs nothing: it is never touched. What resize() adds is zero.
 #pragma once
 #include <sys/mman.h>
 
@@ -7,16 +9,19 @@
 #include <cstddef>
 #include <cstdlib>
 #include <cstring>
+#include <leash/platform.hpp>
 #include <new>
 #include <type_traits>
 #include <utility>
+
+#include "touch_ahead.hpp"
 
 namespace leash {
 
 template <class T>
 class huge_array {
   static_assert(std::is_trivially_copyable_v<T> && std::is_trivially_destructible_v<T>);
-  static constexpr std::size_t page = std::size_t{2} << 20;
+  static constexpr std::size_t page = touch_ahead::page;
 
  public:
   huge_array() noexcept = default;
@@ -32,7 +37,10 @@ class huge_array {
     std::swap(mapped_, o.mapped_);
     return *this;
   }
-  ~huge_array() { give_back(); }
+  ~huge_array() {
+    if (data_ == nullptr) return;
+    mapped_ != 0 ? void(munmap(static_cast<void*>(data_), mapped_)) : std::free(data_);
+  }
 
   std::size_t size() const noexcept { return size_; }
   bool empty() const noexcept { return size_ == 0; }
@@ -42,34 +50,35 @@ class huge_array {
   const T* end() const noexcept { return data_ + size_; }
   T& operator[](std::size_t i) noexcept { return data_[i]; }
   const T& operator[](std::size_t i) const noexcept { return data_[i]; }
+  bool is_full() const noexcept { return size_ == capacity_; }
+  /// The memory of the first n elements, as far as it lies in huge pages.
+  touch_ahead::area area(std::size_t n) const noexcept { return {data_, std::min(n * sizeof(T), mapped_)}; }
   T& back() noexcept { return data_[size_ - 1]; }
   void pop_back() noexcept { --size_; }
-  void clear() noexcept { size_ = 0; }
-  void push_back(const T& v) {
-    if (size_ == capacity_) [[unlikely]] {
-      T const copy = v;  // it may lie in here
+  /// Down to n elements.
+  void cut(std::size_t n) noexcept { size_ = n; }
+  LEASH_INLINE void push_back(T v) {
+    if (size_ == capacity_) [[unlikely]]
       reserve(std::max<std::size_t>(64, capacity_ * 2));
-      data_[size_++] = copy;
-      return;
-    }
     data_[size_++] = v;
   }
-  /// n elements, each a copy of v.
-  void assign(std::size_t n, const T& v) {
-    size_ = 0;
-    reserve(n);
-    std::fill_n(data_, n, v);
+  /// For arrays that never shrink: what is new is zero.
+  void resize(std::size_t n) {
+    if (n > capacity_) reserve(std::max(n, capacity_ * 2));
     size_ = n;
   }
-  void reserve(std::size_t n) {
+  LEASH_NOINLINE void reserve(std::size_t n) {
     if (n <= capacity_) return;
     std::size_t const bytes = n * sizeof(T);
-    std::size_t const mapped = bytes < page ? 0 : rounded(bytes);
-    T* const bigger = static_cast<T*>(mapped != 0 ? map(mapped) : std::malloc(bytes));
+    std::size_t const mapped = bytes < page / 4 ? 0 : rounded(bytes);
+    void* const bigger = mapped != 0 ? map(mapped) : std::calloc(n, sizeof(T));
     if (bigger == nullptr) throw std::bad_alloc();
-    if (size_ != 0) std::memcpy(static_cast<void*>(bigger), data_, size_ * sizeof(T));
-    give_back();
-    data_ = bigger;
+    // The pages move over as they are, where they can.
+    if (mapped_ == 0 || mremap(data_, mapped_, mapped_, MREMAP_MAYMOVE | MREMAP_FIXED, bigger) == MAP_FAILED) {
+      if (size_ != 0) std::memcpy(bigger, data_, size_ * sizeof(T));
+      mapped_ != 0 ? void(munmap(static_cast<void*>(data_), mapped_)) : std::free(data_);
+    }
+    data_ = static_cast<T*>(bigger);
     capacity_ = mapped != 0 ? mapped / sizeof(T) : n;
     mapped_ = mapped;
   }
@@ -86,14 +95,10 @@ class huge_array {
     madvise(from + head, bytes, MADV_HUGEPAGE);
     return from + head;
   }
-  void give_back() noexcept {
-    if (data_ == nullptr) return;
-    mapped_ != 0 ? void(munmap(static_cast<void*>(data_), mapped_)) : std::free(data_);
-  }
 
   T* data_ = nullptr;
   std::size_t size_ = 0, capacity_ = 0;
-  std::size_t mapped_ = 0;  // bytes; 0: from malloc
+  std::size_t mapped_ = 0;  // bytes; 0: from calloc
 };
 
 }  // namespace leash

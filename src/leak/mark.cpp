@@ -25,185 +25,203 @@ namespace leash {
 
 namespace {
 
-constexpr std::uint32_t ahead = 12;  // records whose memory is fetched before it is needed
+constexpr std::uint32_t ahead = 12;  // slots that are fetched before they are needed
 
 class marker {
  public:
   explicit marker(graph& g) : g_(g) {}
 
   void run() {
-    read_totals();
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+    for_each_object([&](std::uint32_t k, object* what) { read_totals(k, what); });
+    std::atomic_thread_fence(std::memory_order_seq_cst);
     validate();
-    start();
     propagate();
     // What is dead now is leaked. What waits for objects in frames is leaked only if those are confined: so is what
     // waits for it in turn.
     if (!g_.any_in_frames) return;
     second_ = true;
-    for (std::uint32_t i = 0; i < g_.nodes.size(); ++i)
-      if (g_.nodes[i].flags & graph_node::in_frames) now_live(i);
+    for (std::uint32_t i = 0; i < g_.goroutines(); ++i)
+      if (g_.flags[i] & node_flag::in_frames) now_live(i);
     propagate();
   }
 
  private:
-  void fetch_object(std::uint32_t i) const noexcept {
-    if (i >= g_.objects.size()) return;
-    auto const* at = reinterpret_cast<const std::byte*>(g_.object_at(i));
-    __builtin_prefetch(at);
-    __builtin_prefetch(at + 64);
+  /// f(number, address) for each that was met.
+  template <class F>
+  void for_each_object(F&& f) {
+    g_.slots.for_each_slab(arena::kind::object,
+                           [&](std::uint32_t first, std::byte* base, std::size_t bytes, std::uint32_t slots) {
+                             for (std::uint32_t k = 0; k < slots && first + k < g_.objects.size(); ++k) {
+                               __builtin_prefetch(base + (k + ahead) * bytes);
+                               if (g_.objects[first + k].type() != object_type::none)
+                                 f(first + k, reinterpret_cast<object*>(base + k * bytes));
+                             }
+                           });
   }
 
-  LEASH_READS_FROZEN void read_totals() {
-    std::atomic_thread_fence(std::memory_order_seq_cst);
-    for (std::uint32_t k = 0; k < g_.objects.size(); ++k) {
-      fetch_object(k + ahead);
-      graph_object& o = g_.objects[k];
-      object* what = g_.object_at(k);
-      object_type const type = frozen::read(what->type);
-      if (type != o.type) {  // another object by now
-        o.live |= graph_object::class_0 | graph_object::class_1 | graph_object::external;
-        if (o.type == object_type::scope || o.type == object_type::lineage) o.live |= graph_object::live_member;
-        continue;
-      }
-      if (type == object_type::scope) {
-        auto* s = static_cast<scope_core*>(what);
+  /// Also marks what follows from them: that may come before the validation, since it only makes more live.
+  LEASH_READS_FROZEN void read_totals(std::uint32_t k, const object* what) {
+    graph_object& o = g_.objects[k];
+    object_type const type = frozen::read(what->type);
+    if (o.type() == object_type::scope) {
+      auto* s = static_cast<const scope_core*>(what);
+      // Members that are not parked, or remote handles that lie outside of frozen frames, are live; and so was, for
+      // this pass, a member that has left since it began.
+      bool live = type != o.type();  // another object by now
+      if (!live) {
         std::uint32_t const remotes = total_of(s, 1);
-        // Members that are not parked, or remote handles that lie outside of frozen frames, are live; and so was, for
-        // this pass, a member that has left since it began.
-        if (members_of(s) != o.found[0] + o.found[1] || remotes != o.found[1] || left_since(s, g_.pass))
-          o.live |= graph_object::live_member;
-      } else if (type == object_type::lineage) {
-        auto* l = static_cast<lineage*>(what);
-        bool const seen = frozen::read(l->members) == o.found[0];
-        std::atomic_thread_fence(std::memory_order_acquire);
-        if (!seen || frozen::read(l->left_in) == g_.pass) o.live |= graph_object::live_member;
-      } else {
-        // One that stands in line but was not seen waiting runs, and is leaving the line. Before the totals: who has left
-        // it by now, and whom it let in, has been counted there.
-        if (in_line(type) && queued_at(what) != waiting_at(o)) o.live |= graph_object::satisfied_0;
-        capabilities_of const total = totals_of(what);
-        for (std::uint8_t which = 0; which < 2; ++which) {
-          if (total.of[which] != o.found[which])
-            o.live |= static_cast<std::uint8_t>(graph_object::class_0 << which) | graph_object::external;
-          if (satisfied(what, which, total.of[which]))
-            o.live |= static_cast<std::uint8_t>(graph_object::satisfied_0 << which);
-        }
-        // The last receiver is gone or going: what is buffered is being destroyed.
-        if (type == object_type::channel && total.of[1] == 0) o.live |= graph_object::class_1;
+        live = members_of(s) != g_.found(k, 0) + g_.found(k, 1) || remotes != g_.found(k, 1) || left_since(s, g_.pass);
       }
+      if (live) {
+        o.set(graph_object::live_member);
+        member_live(k);
+      } else if (g_.found(k, 0) + g_.found(k, 1) == 0) {
+        class_live(k, 0);  // rule 1: nobody is left, its joiner is being woken
+      }
+      if (g_.owner_of(k) == none) class_live(k, graph_wait::cancels);  // an owner that is not parked can cancel it
+      return;
     }
+    if (o.type() == object_type::lineage) {
+      auto* l = static_cast<const lineage*>(what);
+      bool const seen = type == o.type() && frozen::read(l->members) == g_.found(k, 0);
+      std::atomic_thread_fence(std::memory_order_acquire);
+      if (!seen || frozen::read(l->left_in) == g_.pass) {
+        o.set(graph_object::live_member);
+        lineage_live(k);
+      }
+      return;
+    }
+    // One that stands in line but was not seen waiting runs, and is leaving the line. Before the totals: who has left
+    // it by now, and whom it let in, has been counted there.
+    bool const line_moves = type == o.type() && in_line(type) && queued_at(what) != waiting_at(k);
+    object_state const now = type == o.type() ? state_of(what, type) : object_state::unknown();
+    for (std::uint8_t which = 0; which < 2; ++which) {
+      if (now.total[which] != g_.found(k, which)) o.set((graph_object::class_0 << which) | graph_object::external);
+      if (now.satisfied[which]) o.set(graph_object::satisfied_0 << which);
+    }
+    if (line_moves) o.set(graph_object::satisfied_0);
+    // The last receiver is gone or going: what is buffered is being destroyed.
+    if (type == object_type::channel && now.total[1] == 0) o.set(graph_object::class_1);
+    if (o.live_bits == 0) return;
+    if (o.is(graph_object::class_0)) class_live(k, 0);
+    if (o.is(graph_object::class_1)) class_live(k, 1);
+    if (o.is(graph_object::satisfied_0)) waiters_live(k, 0);
+    if (o.is(graph_object::satisfied_1)) waiters_live(k, 1);
   }
-  std::uint32_t waiting_at(const graph_object& o) const noexcept {
+  std::uint32_t waiting_at(std::uint32_t k) const noexcept {
     std::uint32_t n = 0;
-    for (std::uint32_t w = o.waiters; w != 0; w = g_.waits[w - 1].next) ++n;
+    g_.for_each_waiter(g_.waiters_at(k), [&](std::uint32_t, std::uint32_t) { ++n; });
     return n;
   }
 
   LEASH_READS_FROZEN void validate() {
-    std::atomic_thread_fence(std::memory_order_seq_cst);
-    for (std::uint32_t i = 0; i < g_.nodes.size(); ++i) {
-      if (i + ahead < g_.nodes.size()) __builtin_prefetch(g_.goroutine_at(i + ahead));
-      graph_node& n = g_.nodes[i];
-      switch (n.kind) {
-        case node_kind::goroutine:
-          if (g_.goroutine_at(i)->park.load(std::memory_order_acquire) != n.word) n.flags |= graph_node::live;
-          break;
-        case node_kind::buffer:
-          if (frozen::read(graph::pointer<chan_core>(n.at)->stamp) != n.word) n.flags |= graph_node::live;
-          break;
-        case node_kind::contents:
-          break;  // as frozen as the handles to it
-      }
+    g_.slots.for_each_slab(
+        arena::kind::goroutine, [&](std::uint32_t first, std::byte* base, std::size_t bytes, std::uint32_t slots) {
+          for (std::uint32_t k = 0; k < slots; ++k) {
+            std::uint32_t const i = first + k;
+            __builtin_prefetch(base + (k + ahead) * bytes);
+            if ((g_.flags[i] & node_flag::seen) == 0) continue;
+            auto* g = reinterpret_cast<goroutine_core*>(base + k * bytes);
+            if ((g_.flags[i] & node_flag::goes_on) != 0 || g->park.load(std::memory_order_acquire) != g_.words[i])
+              now_live(i);
+          }
+        });
+    for (std::uint32_t i = g_.goroutines(); i < g_.nodes(); ++i) {
+      if (g_.kind_of(i) != node_kind::buffer) continue;  // contents are as frozen as the handles to them
+      if (frozen::read(g_.object_at<chan_core>(g_.object_of(i))->stamp) != g_.words[i]) now_live(i);
     }
   }
 
   // --- mark
 
   void now_live(std::uint32_t i) {
-    graph_node& n = g_.nodes[i];
-    if (n.flags & graph_node::live) return;
-    n.flags |= second_ ? graph_node::live | graph_node::confined : graph_node::live;
+    std::uint8_t& f = g_.flags[i];
+    if (f & node_flag::live) return;
+    f |= second_ ? node_flag::live | node_flag::confined : node_flag::live;
     work_.push_back(i);
   }
 
   void waiters_live(std::uint32_t k, std::uint32_t which) {
-    for (std::uint32_t w = g_.objects[k].waiters; w != 0; w = g_.waits[w - 1].next)
-      if (g_.waits[w - 1].which == which) now_live(g_.waits[w - 1].node);
+    g_.for_each_waiter(g_.waiters_at(k), [&](std::uint32_t node, std::uint32_t of) {
+      if (of == which) now_live(node);
+    });
+  }
+  void listeners_live(std::uint32_t i, std::uint32_t which) {
+    g_.for_each_waiter(g_.listeners_of(i), [&](std::uint32_t node, std::uint32_t of) {
+      if (of == which) now_live(node);
+    });
   }
   /// Capabilities of a class may be used.
   void class_live(std::uint32_t k, std::uint32_t which) {
     graph_object const& o = g_.objects[k];
     waiters_live(k, which);
-    if (o.type == object_type::channel && which == 0) waiters_live(k, 1);  // who has a sender can close: sends end too
-    if (o.owner == none) return;
+    if (o.type() == object_type::channel && which == 0)
+      waiters_live(k, 1);  // who has a sender can close: sends end too
+    std::uint32_t const owner = g_.owner_of(k);
     // Who has a handle reaches a block's contents; who has a receiver, what is buffered.
-    if (has_contents(o.type) || (o.type == object_type::channel && which == 1)) later_.push_back(o.owner);
+    if (owner != none && (has_contents(o.type()) || (o.type() == object_type::channel && which == 1)))
+      later_.push_back(owner);
   }
 
   /// What it holds may be used.
   void use(std::uint32_t i) {
-    graph_node& n = g_.nodes[i];
-    if (n.flags & graph_node::used) return;
-    n.flags |= second_ ? graph_node::used : graph_node::used | graph_node::lent;
-    g_.for_each_edge(i, [&](const graph_edge& e) {
-      graph_object& o = g_.objects[e.object];
-      std::uint8_t const bit = static_cast<std::uint8_t>(1 << e.which);
-      if (o.type == object_type::scope) {
-        member_live(e.object);
-      } else if (!(o.live & bit)) {
-        o.live |= bit;
-        class_live(e.object, e.which);
+    std::uint8_t& f = g_.flags[i];
+    if (f & node_flag::used) return;
+    f |= second_ ? node_flag::used : node_flag::used | node_flag::lent;
+    g_.for_each_link(i, [&](graph_link l) {
+      switch (l.what()) {
+        case graph_link::holds:
+        case graph_link::holds + 1:
+          holder_live(l.to, l.what());
+          break;
+        case graph_link::both:
+        case graph_link::both + 1:
+          holder_live(l.to, l.what() - graph_link::both);
+          break;
+        case graph_link::owns:
+          class_live(l.to, graph_wait::cancels);  // it may cancel what it runs
+          break;
+        case graph_link::kin:
+          lineage_live(l.to);
+          break;
+        default:
+          break;
       }
     });
-    for (std::uint32_t w = n.listeners; w != 0; w = g_.waits[w - 1].next)
-      if (g_.waits[w - 1].which == graph_wait::frames) now_live(g_.waits[w - 1].node);
-    g_.for_each_owned(i, [&](std::uint32_t k) { class_live(k, graph_wait::cancels); });  // it may cancel what it runs
-    if (n.home != none) member_live(n.home);
-    if (n.kin != none) lineage_live(n.kin);
+    listeners_live(i, graph_wait::frames);
+    if (std::uint32_t const home = g_.home_of(i); home != none) member_live(home);
+  }
+
+  void holder_live(std::uint32_t k, std::uint32_t which) {
+    graph_object& o = g_.objects[k];
+    auto const bit = static_cast<std::uint8_t>(1 << which);
+    if (o.type() == object_type::scope) {
+      member_live(k);
+    } else if (!o.is(bit)) {
+      o.set(bit);
+      class_live(k, which);
+    }
   }
 
   void member_live(std::uint32_t k) {
     graph_object& o = g_.objects[k];
-    if (o.live & graph_object::member_seen) return;
-    o.live |= graph_object::member_seen;
+    if (o.is(graph_object::member_seen)) return;
+    o.set(graph_object::member_seen);
     class_live(k, 0);                    // who joins it
     class_live(k, graph_wait::cancels);  // who waits for its end
-    if (o.owner != none) later_.push_back(o.owner);
+    if (std::uint32_t const owner = g_.owner_of(k); owner != none) later_.push_back(owner);
   }
 
   void lineage_live(std::uint32_t k) {
-    while (k != none) {
+    for (;;) {
       graph_object& o = g_.objects[k];
-      if (o.live & graph_object::member_seen) return;
-      o.live |= graph_object::member_seen;
-      if (o.owner != none) later_.push_back(o.owner);
-      k = o.up;
-    }
-  }
-
-  void start() {
-    for (std::uint32_t i = 0; i < g_.nodes.size(); ++i)
-      if (g_.nodes[i].flags & graph_node::live) work_.push_back(i);
-    for (std::uint32_t k = 0; k < g_.objects.size(); ++k) {
-      graph_object const& o = g_.objects[k];
-      switch (o.type) {
-        case object_type::scope:
-          if (o.live & graph_object::live_member) {
-            member_live(k);
-          } else if (o.found[0] + o.found[1] == 0) {
-            class_live(k, 0);  // rule 1: nobody is left, its joiner is being woken
-          }
-          if (o.owner == none) class_live(k, graph_wait::cancels);  // an owner that is not parked can cancel it
-          break;
-        case object_type::lineage:
-          if (o.live & graph_object::live_member) lineage_live(k);
-          break;
-        default:
-          if (o.live & graph_object::class_0) class_live(k, 0);
-          if (o.live & graph_object::class_1) class_live(k, 1);
-          if (o.live & graph_object::satisfied_0) waiters_live(k, 0);
-          if (o.live & graph_object::satisfied_1) waiters_live(k, 1);
-      }
+      if (o.is(graph_object::member_seen)) return;
+      o.set(graph_object::member_seen);
+      large_object const& l = g_.as_large(k);
+      if (l.owner_plus_1 != 0) later_.push_back(l.owner_plus_1 - 1);
+      if (l.up_plus_1 == 0) return;
+      k = l.up_plus_1 - 1;
     }
   }
 
@@ -218,13 +236,12 @@ class marker {
       std::uint32_t const i = work_.back();
       work_.pop_back();
       use(i);
-      for (std::uint32_t w = g_.nodes[i].listeners; w != 0; w = g_.waits[w - 1].next)
-        if (g_.waits[w - 1].which == graph_wait::joins) now_live(g_.waits[w - 1].node);
+      listeners_live(i, graph_wait::joins);
       g_.for_each_wait(i, [&](const graph_wait& w) {
-        if (w.which != 0 || !in_line(g_.objects[w.object].type)) return;
+        if (w.which != 0 || !in_line(g_.objects[w.object].type())) return;
         graph_object& o = g_.objects[w.object];
-        if (o.live & graph_object::line_seen) return;
-        o.live |= graph_object::line_seen;
+        if (o.is(graph_object::line_seen)) return;
+        o.set(graph_object::line_seen);
         class_live(w.object, 0);
       });
     }
@@ -240,7 +257,7 @@ class marker {
 void mark_all(graph& g, bool confined) {
   marker(g).run();
   if (confined || !g.any_in_frames) return;
-  for (graph_node& n : g.nodes) n.flags &= static_cast<std::uint8_t>(~graph_node::confined);  // live, then
+  for (std::uint8_t& f : g.flags) f &= static_cast<std::uint8_t>(~node_flag::confined);  // live, then
 }
 
 }  // namespace leash

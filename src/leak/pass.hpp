@@ -21,8 +21,8 @@ inline constexpr std::size_t described_at_once = 10'000;  // leaks of one report
 
 struct leak_pass {
   graph known;
-  std::vector<std::uint32_t> dead;                             // nodes that were proved, core first
-  std::vector<std::uint32_t> component;                        // by position in dead
+  huge_array<std::uint32_t> dead;                              // nodes that were proved, core first
+  huge_array<std::uint32_t> component;                         // by node
   std::size_t core = 0;                                        // how many of `dead` are core
   std::vector<std::pair<std::uint32_t, std::uint32_t>> needs;  // who waits for whom, by position in dead; for few only
 
@@ -37,13 +37,18 @@ void find_knots(leak_pass&);
 /// Behind a leak_report.
 struct leak_findings {
   leak_pass pass;
-  std::once_flag described;
+  std::once_flag described, identified;
   std::vector<leak> leaks;           // in the order in which they are told
   std::vector<std::uint32_t> order;  // which of pass.dead each of them is
   leak_picture picture;
-  std::vector<std::uint64_t> ids;  // by position in pass.dead, as found
   explicit leak_findings(leak_pass&& p) : pass(std::move(p)) {}
   void describe();
+  /// By position in pass.dead. 0: it was cut short, from outside, before anybody asked; its slot may be another
+  /// goroutine's.
+  const std::vector<std::uint64_t>& ids();
+
+ private:
+  std::vector<std::uint64_t> ids_;
 };
 
 leak_report make_report(leak_pass&&);

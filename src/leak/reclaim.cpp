@@ -55,35 +55,39 @@ std::vector<std::pair<goroutine_core*, std::uint64_t>> kill_victims(const leak_r
   std::vector<std::pair<goroutine_core*, std::uint64_t>> victims;
   if (r.findings == nullptr) return victims;
   leak_findings& f = *r.findings;
+  auto const& ids = f.ids();
   // One of each knot: the newest that may be chosen. The order of ids makes the choice the same in every run of a
   // schedule.
   std::unordered_map<std::uint32_t, std::size_t> chosen;
   for (std::size_t d = 0; d < f.pass.core; ++d) {
-    graph_node const& n = f.pass.known.nodes[f.pass.dead[d]];
-    goroutine_core* g = f.pass.known.goroutine_at(f.pass.dead[d]);
+    std::uint32_t const node = f.pass.dead[d];
+    goroutine_core* g = f.pass.known.goroutine_at(node);
     runtime* rt = runtime_at(g->runtime_index);
-    if (rt == nullptr || g == rt->root || (n.flags & graph_node::lent) || !can_be_cut(g, n.word)) continue;
-    if ((n.flags & graph_node::confined) && !o.confined) continue;
+    if (rt == nullptr || g == rt->root || (f.pass.known.flags[node] & node_flag::lent) ||
+        !can_be_cut(g, f.pass.known.words[node]))
+      continue;
+    if ((f.pass.known.flags[node] & node_flag::confined) && !o.confined) continue;
     if (is_unreclaimable(g)) continue;
-    auto [it, fresh] = chosen.try_emplace(f.pass.component[d], d);
-    if (!fresh && f.ids[it->second] < f.ids[d]) it->second = d;
+    auto [it, fresh] = chosen.try_emplace(f.pass.component[node], d);
+    if (!fresh && ids[it->second] < ids[d]) it->second = d;
   }
   std::vector<std::size_t> in_order;
   for (auto& [component, d] : chosen) in_order.push_back(d);
-  std::sort(in_order.begin(), in_order.end(), [&](std::size_t a, std::size_t b) { return f.ids[a] < f.ids[b]; });
+  std::sort(in_order.begin(), in_order.end(), [&](std::size_t a, std::size_t b) { return ids[a] < ids[b]; });
   if (in_order.empty()) return victims;
   std::unordered_map<std::size_t, const leak*> told;
   if (r.size() <= described_at_once)
     for (std::size_t k = 0; k < f.order.size(); ++k) told.emplace(f.order[k], &f.leaks[k]);
   for (std::size_t d : in_order) {
-    graph_node const& n = f.pass.known.nodes[f.pass.dead[d]];
-    goroutine_core* g = f.pass.known.goroutine_at(f.pass.dead[d]);
+    std::uint32_t const node = f.pass.dead[d];
+    goroutine_core* g = f.pass.known.goroutine_at(node);
     auto const described = told.find(d);
     std::string const what =
         described != told.end()
             ? call_name(described->second->who) + " was leaked, and reclaimed: it " + described->second->why
-            : "goroutine " + std::to_string(f.ids[d]) + " was leaked, and reclaimed";
-    if (kill(g, n.word, std::make_exception_ptr(leaked_error(what, r)))) victims.emplace_back(g, f.ids[d]);
+            : "goroutine " + std::to_string(ids[d]) + " was leaked, and reclaimed";
+    if (kill(g, f.pass.known.words[node], std::make_exception_ptr(leaked_error(what, r))))
+      victims.emplace_back(g, ids[d]);
   }
   return victims;
 }
@@ -93,7 +97,7 @@ std::size_t kill_all(const leak_report& r) {
   leak_findings& f = *r.findings;
   f.describe();
   std::size_t n = 0;
-  for (std::uint32_t i : f.pass.dead) n += kill(f.pass.known.goroutine_at(i), f.pass.known.nodes[i].word, nullptr);
+  for (std::uint32_t i : f.pass.dead) n += kill(f.pass.known.goroutine_at(i), f.pass.known.words[i], nullptr);
   return n;
 }
 

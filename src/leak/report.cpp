@@ -81,16 +81,30 @@ leak_pass::leak_pass(const runtime* only, bool confined) {
   find_knots(*this);
 }
 
+const std::vector<std::uint64_t>& leak_findings::ids() {
+  std::call_once(identified, [&] {
+    ids_.reserve(pass.dead.size());
+    for (std::uint32_t i : pass.dead) {
+      goroutine_core* g = pass.known.goroutine_at(i);
+      std::uint64_t const id = frozen::read(g->id);
+      std::atomic_thread_fence(std::memory_order_acquire);
+      ids_.push_back(g->park.load(std::memory_order_relaxed) == pass.known.words[i] ? id : 0);
+    }
+  });
+  return ids_;
+}
+
 namespace {
 
 /// Where the leaks of `f` stand in the report: cores before dependents, knot by knot in the order of the smallest id,
 /// within a knot and among the dependents by id. The pass has them as they lie in memory.
-std::vector<std::uint32_t> reading_order(const leak_findings& f) {
+std::vector<std::uint32_t> reading_order(leak_findings& f) {
   leak_pass const& p = f.pass;
+  auto const& ids = f.ids();
   std::unordered_map<std::uint32_t, std::uint64_t> smallest;
   for (std::size_t d = 0; d < p.core; ++d) {
-    auto const [at, fresh] = smallest.try_emplace(p.component[d], f.ids[d]);
-    if (!fresh) at->second = std::min(at->second, f.ids[d]);
+    auto const [at, fresh] = smallest.try_emplace(p.component[p.dead[d]], ids[d]);
+    if (!fresh) at->second = std::min(at->second, ids[d]);
   }
   struct place {
     std::uint64_t knot, id;
@@ -99,7 +113,7 @@ std::vector<std::uint32_t> reading_order(const leak_findings& f) {
   };
   std::vector<place> all(p.dead.size());
   for (std::uint32_t d = 0; d < all.size(); ++d)
-    all[d] = {d < p.core ? smallest.at(p.component[d]) : UINT64_MAX, f.ids[d], d};
+    all[d] = {d < p.core ? smallest.at(p.component[p.dead[d]]) : UINT64_MAX, ids[d], d};
   std::sort(all.begin(), all.end());
   std::vector<std::uint32_t> order(all.size());
   std::transform(all.begin(), all.end(), order.begin(), [](const place& at) { return at.d; });
@@ -118,7 +132,7 @@ class painter {
       leak const& l = f_.leaks[k];
       leak_picture::box b;
       b.what = l.role == leak_role::core ? leak_picture::box::kind::core : leak_picture::box::kind::dependent;
-      if (l.role == leak_role::core) b.knot = knot_of(f_.pass.component[f_.order[k]]);
+      if (l.role == leak_role::core) b.knot = knot_of(f_.pass.component[f_.pass.dead[f_.order[k]]]);
       b.head = call_name(l.who);
       b.lines.push_back(l.who.wait);
       if (const frame_info* at = own_frame(l.who)) b.lines.push_back(at->file + ":" + std::to_string(at->line));
@@ -153,7 +167,7 @@ class painter {
         return;
       }
       graph_object const& o = g_.objects[w.object];
-      if (has_contents(o.type) && placed != none) {
+      if (has_contents(o.type()) && placed != none) {
         std::uint32_t const memory = box_of(w.object, to_.boxes[box].knot);
         if (memory == none) return;
         link(placed, memory, kind::held);
@@ -163,11 +177,11 @@ class painter {
       std::uint32_t const what = box_of(w.object, to_.boxes[box].knot);
       if (what == none) return;
       link(box, what, kind::waits);
-      if (is_placed(o.type)) {
+      if (is_placed(o.type())) {
         placed = what;
-      } else if (o.type == object_type::scope) {
+      } else if (o.type() == object_type::scope) {
         for (auto& [member, at] : in_order(box_of_node_))
-          if (g_.nodes[member].home == w.object) link(what, at, kind::held);
+          if (g_.home_of(member) == w.object) link(what, at, kind::held);
       } else {
         add_holders(w.object, w.which, what, 0);
       }
@@ -177,7 +191,7 @@ class painter {
   void add_holders(std::uint32_t object, std::uint32_t which, std::uint32_t box, int depth) {
     auto const holders = words_.holders(object, which);
     for (std::size_t i = 0; i < std::min(holders.size(), explainer::told_holders); ++i) {
-      if (g_.nodes[holders[i]].kind == node_kind::goroutine) {
+      if (g_.kind_of(holders[i]) == node_kind::goroutine) {
         auto const at = box_of_node_.find(holders[i]);
         if (at != box_of_node_.end()) link(box, at->second, kind::held);
         continue;
@@ -187,7 +201,7 @@ class painter {
       if (memory == none || memory == box) continue;
       link(box, memory, kind::held);
       if (depth == 4) continue;
-      bool const buffer = g_.nodes[holders[i]].kind == node_kind::buffer;
+      bool const buffer = g_.kind_of(holders[i]) == node_kind::buffer;
       if (!buffer) add_holders(k, 0, memory, depth + 1);
       add_holders(k, 1, memory, depth + 1);
     }
@@ -230,18 +244,19 @@ void leak_findings::describe() {
   std::call_once(described, [&] {
     order = reading_order(*this);
     leaks.resize(pass.dead.size());
+    pass.known.index_holders(false);
     known_goroutines infos;
     infos.reserve(pass.dead.size());
     for (std::size_t k = 0; k < order.size(); ++k) {
       std::uint32_t const d = order[k];
-      graph_node const& n = pass.known.nodes[pass.dead[d]];
-      goroutine_core* g = pass.known.goroutine_at(pass.dead[d]);
+      std::uint32_t const node = pass.dead[d];
+      goroutine_core* g = pass.known.goroutine_at(node);
       leak& l = leaks[k];
       l.role = d < pass.core ? leak_role::core : leak_role::dependent;
-      l.grade = n.flags & graph_node::confined ? leak_grade::confined : leak_grade::proven;
-      if (g->park.load(std::memory_order_acquire) == n.word) look_at(g, nullptr, l.who);
-      l.who.id = ids[d];
-      infos.emplace(pass.dead[d], &l.who);
+      l.grade = pass.known.flags[node] & node_flag::confined ? leak_grade::confined : leak_grade::proven;
+      if (g->park.load(std::memory_order_acquire) == pass.known.words[node]) look_at(g, nullptr, l.who);
+      l.who.id = ids()[d];
+      infos.emplace(node, &l.who);
     }
     explainer words(pass.known, infos);
     for (std::size_t k = 0; k < order.size(); ++k) leaks[k].why = words.why_leaked(pass.dead[order[k]]);
@@ -253,7 +268,7 @@ void leak_findings::describe() {
 static void note_places(const graph& known, std::uint32_t node) {
   known.for_each_wait(node, [&](const graph_wait& w) {
     if (w.which != 0) return;
-    object_type const t = known.objects[w.object].type;
+    object_type const t = known.objects[w.object].type();
     if (t == object_type::event || t == object_type::condition)
       note_unreachable(known.object_at<placed_object>(w.object), known.generation);
   });
@@ -264,24 +279,18 @@ leak_report make_report(leak_pass&& p) {
   if (p.dead.empty()) return report;
   report.findings = std::make_shared<leak_findings>(std::move(p));
   leak_findings& f = *report.findings;
-  f.ids.reserve(f.pass.dead.size());
+  if (f.pass.known.any_placed)
+    for (std::uint32_t i : f.pass.dead) note_places(f.pass.known, i);
+#if LEASH_SENTINEL
   for (std::uint32_t i : f.pass.dead) {
     goroutine_core* g = f.pass.known.goroutine_at(i);
-    std::uint64_t const id = frozen::read(g->id);
-    std::atomic_thread_fence(std::memory_order_acquire);
-    // 0: it was cut short since, from outside, and its slot may be another goroutine's.
-    f.ids.push_back(g->park.load(std::memory_order_relaxed) == f.pass.known.nodes[i].word ? id : 0);
-    if (f.pass.known.any_placed) note_places(f.pass.known, i);
-#if LEASH_SENTINEL
-    if (f.pass.known.nodes[i].flags & graph_node::confined) continue;
+    if (f.pass.known.flags[i] & node_flag::confined) continue;
     g->judged_in.store(f.pass.known.generation, std::memory_order_relaxed);
-    g->judged.store(f.pass.known.nodes[i].word, std::memory_order_relaxed);
-#endif
+    g->judged.store(f.pass.known.words[i], std::memory_order_relaxed);
   }
-#if LEASH_SENTINEL
   seal(f.pass);
 #endif
-  if (f.ids.size() <= described_at_once) f.describe();
+  if (f.pass.dead.size() <= described_at_once) f.describe();
   return report;
 }
 
@@ -295,14 +304,14 @@ bool has_young_confined(const leak_report& r, nanoseconds settled) noexcept {
   graph const& known = r.findings->pass.known;
   auto const limit = static_cast<std::uint32_t>(settled.count() / 1'000'000);
   return std::any_of(r.findings->pass.dead.begin(), r.findings->pass.dead.end(), [&](std::uint32_t i) {
-    return (known.nodes[i].flags & graph_node::confined) != 0 &&
+    return (known.flags[i] & node_flag::confined) != 0 &&
            coarse_tick() - frozen::read(known.goroutine_at(i)->parked_at) < limit;
   });
 }
 
 leak_report find_leaks() { return find_leaks_of(this_worker != nullptr ? this_worker->rt : nullptr); }
 
-std::size_t leak_report::size() const noexcept { return findings == nullptr ? 0 : findings->ids.size(); }
+std::size_t leak_report::size() const noexcept { return findings == nullptr ? 0 : findings->pass.dead.size(); }
 const leak* leak_report::begin() const {
   if (findings == nullptr) return nullptr;
   findings->describe();
@@ -378,7 +387,7 @@ std::string leak_report::to_dot() const {
   }
   std::vector<std::pair<std::uint64_t, std::uint64_t>> needs;
   if (findings != nullptr)
-    for (auto& [from, to] : findings->pass.needs) needs.emplace_back(findings->ids[from], findings->ids[to]);
+    for (auto& [from, to] : findings->pass.needs) needs.emplace_back(findings->ids()[from], findings->ids()[to]);
   std::sort(needs.begin(), needs.end());
   for (auto& [from, to] : needs) out << "  g" << from << " -> g" << to << ";\n";
   out << "}\n";

@@ -109,13 +109,12 @@ void look_at_use(const void* at, object* o, capability what) {
 
 void seal(const leak_pass& p) {
   graph const& g = p.known;
-  for (std::uint32_t i = 0; i < g.nodes.size(); ++i) {
-    graph_node const& n = g.nodes[i];
-    if (n.flags & (graph_node::used | graph_node::confined)) continue;
-    if (n.kind == node_kind::contents) {
+  for (std::uint32_t i = 0; i < g.nodes(); ++i) {
+    if (g.flags[i] & (node_flag::used | node_flag::confined)) continue;
+    if (g.kind_of(i) == node_kind::contents) {
       note_unreachable(g.object_at(g.object_of(i)), g.generation);
-    } else if (n.kind == node_kind::goroutine && n.leaked()) {
-      g.goroutine_at(i)->sealed.store(n.word, std::memory_order_relaxed);
+    } else if (g.kind_of(i) == node_kind::goroutine && g.leaked(i)) {
+      g.goroutine_at(i)->sealed.store(g.words[i], std::memory_order_relaxed);
     }
   }
   check_use.store(&look_at_use, std::memory_order_relaxed);

@@ -3,6 +3,7 @@
 #include <leash/suspects.hpp>
 #include <map>
 #include <unordered_map>
+#include <utility>
 
 #include "../observe/frozen.hpp"
 #include "../observe/looking.hpp"
@@ -101,7 +102,7 @@ class inspector {
     std::atomic_thread_fence(std::memory_order_acquire);
     if (g->park.load(std::memory_order_relaxed) != word) return;  // it moves: no suspect
     std::uint32_t const node = frozen::waits(word) ? pass_.known.node_of(g) : none;
-    if (node != none && pass_.known.nodes[node].word == word && pass_.known.nodes[node].leaked()) return;
+    if (node != none && pass_.known.words[node] == word && pass_.known.leaked(node)) return;
     sites_[key(spawned_at)].push_back({g, id, born});
     auto add = [&](sign what, std::uint32_t for_long, double score) {
       clues_.push_back({g, id, what, for_long, node, score + 0.05 * weight(for_long, limit), {}});
@@ -115,7 +116,8 @@ class inspector {
         add(sign::calls, age, 0.5);
       } else if (reason == wait_reason::foreign || reason == wait_reason::io || reason == wait_reason::start) {
         add(sign::unknown, age, 0.3);
-      } else if (node != none && pass_.known.nodes[node].word == word && !ends_by_itself(node, reason)) {
+      } else if (node != none && pass_.known.words[node] == word && !ends_by_itself(node, reason)) {
+        if (!std::exchange(indexed_, true)) pass_.known.index_holders(true);
         live_reason r = why_live(pass_.known, node);
         if (r.doubt > 0) {
           add(sign::blocked, age, 0.1 + 0.7 * r.doubt);
@@ -136,18 +138,20 @@ class inspector {
   void find_last_members() {
     graph const& k = pass_.known;
     std::unordered_map<std::uint32_t, std::uint32_t> last;  // scope -> its only parked member
-    for (std::uint32_t i = 0; i < k.nodes.size(); ++i)
-      if (std::uint32_t const home = k.nodes[i].home; home != none && k.objects[home].found[0] == 1) last[home] = i;
+    for (std::uint32_t i = 0; i < k.goroutines(); ++i)
+      if (std::uint32_t const home = k.home_of(i);
+          home != none && (k.flags[i] & node_flag::seen) != 0 && k.found(home, 0) == 1)
+        last[home] = i;
     std::size_t const n = clues_.size();
     for (std::size_t c = 0; c < n; ++c) {
       if (clues_[c].what != sign::blocked || clues_[c].node == none) continue;
       std::uint32_t member = none;
       k.for_each_wait(clues_[c].node, [&](const graph_wait& w) {
-        if (w.which != 0 || k.objects[w.object].type != object_type::scope) return;
-        if (k.objects[w.object].live & graph_object::live_member) return;  // others run
+        if (w.which != 0 || k.objects[w.object].type() != object_type::scope) return;
+        if (k.objects[w.object].is(graph_object::live_member)) return;  // others run
         if (auto it = last.find(w.object); it != last.end()) member = it->second;
       });
-      if (member == none || (k.nodes[member].leaked())) continue;
+      if (member == none || (k.leaked(member))) continue;
       goroutine_core* g = k.goroutine_at(member);
       auto known = std::find_if(clues_.begin(), clues_.end(), [&](auto& x) { return x.g == g; });
       if (known != clues_.end()) {
@@ -231,6 +235,7 @@ class inspector {
   };
   const runtime* only_;
   leak_pass pass_;
+  bool indexed_ = false;
   std::uint32_t now_ = 0;
   std::map<std::uint16_t, std::uint32_t> limits_;  // stuck_after by runtime
   std::vector<clue> clues_;

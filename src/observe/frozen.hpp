@@ -31,13 +31,6 @@ inline bool waits(std::uint64_t word) noexcept {
   return state_of(word) == park_state::parked || state_of(word) == park_state::held;
 }
 
-/// The frame that awaits p; null: p is the outermost, or was changed under our eyes.
-LEASH_READS_FROZEN promise_base* parent_of(const promise_base* p) noexcept;
-LEASH_READS_FROZEN std::source_location where_of(const promise_base* p) noexcept;
-
-/// The i-th waiter that g is parked on; null: none, or changed.
-LEASH_READS_FROZEN waiter* waiter_of(const goroutine_core* g, std::uint32_t i) noexcept;
-
 template <class T>
 LEASH_READS_FROZEN T read(const T& from) noexcept {
   static_assert(std::is_trivially_copyable_v<T>);
@@ -62,6 +55,25 @@ template <class T>
 LEASH_READS_FROZEN T read(const std::atomic<T>& from) noexcept {
   static_assert(sizeof(std::atomic<T>) == sizeof(T));
   return read(reinterpret_cast<const T&>(from));
+}
+
+/// The frame that awaits p; null: p is the outermost, or was changed under our eyes.
+LEASH_READS_FROZEN inline promise_base* parent_of(const promise_base* p) noexcept {
+  await_link* up = *const_cast<await_link* const volatile*>(&p->up);
+  if (up == nullptr || !arena::contains(up)) return nullptr;
+  promise_base* parent = *const_cast<promise_base* volatile*>(&up->parent);
+  return arena::contains(parent) ? parent : nullptr;
+}
+
+LEASH_READS_FROZEN inline std::source_location where_of(const promise_base* p) noexcept { return read(p->where); }
+
+/// The i-th waiter that g is parked on; null: none, or changed.
+LEASH_READS_FROZEN inline waiter* waiter_of(const goroutine_core* g, std::uint32_t i) noexcept {
+  waiter* first = *const_cast<waiter* const volatile*>(&g->wait);
+  if (!arena::contains(first)) return nullptr;
+  if (read(g->wait_count) == 1) return i == 0 ? first : nullptr;
+  waiter* w = reinterpret_cast<waiter* const volatile*>(first)[i];
+  return arena::contains(w) ? w : nullptr;
 }
 
 }  // namespace leash::frozen

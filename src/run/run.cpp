@@ -59,7 +59,7 @@ struct program::state {
   /// Tells on_leak of those that are new, and acts. True: something was reclaimed. all: nothing but these is left.
   bool tell(const leak_report& r, bool all) {
     bool fresh = false;
-    for (std::uint64_t id : r.findings->ids) fresh |= reported.insert(id).second;
+    for (std::uint64_t id : r.findings->ids()) fresh |= reported.insert(id).second;
     if (fresh && chosen.action == leak_action::abort) fatal(as_text(r));
     if (fresh && chosen.on_leak) {
       try {

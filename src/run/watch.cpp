@@ -68,7 +68,7 @@ void watch_state::leaked(const leak_report& r) {
 
 void watch_state::withdraw(std::uint16_t runtime_index, const leak_report& r) {
   std::lock_guard guard(lock);
-  auto const& ids = r.findings->ids;
+  auto const& ids = r.findings->ids();
   std::erase_if(entries, [&](const entry& e) {
     return e.runtime_index == runtime_index && std::find(ids.begin(), ids.end(), e.id) != ids.end();
   });
@@ -76,12 +76,12 @@ void watch_state::withdraw(std::uint16_t runtime_index, const leak_report& r) {
 
 void watch_state::add(const leak_report& r) {
   if (r.empty()) return;
-  leak_findings const& f = *r.findings;
+  leak_findings& f = *r.findings;
   (void)r.begin();  // described
   for (std::size_t k = 0; k < r.size(); ++k) {
     std::uint32_t const d = f.order[k];
     std::uint16_t const index = f.pass.known.goroutine_at(f.pass.dead[d])->runtime_index;
-    if (!runs.contains(index) || !told.emplace(index, f.ids[d]).second) continue;
+    if (!runs.contains(index) || !told.emplace(index, f.ids()[d]).second) continue;
     if (entries.size() == most_entries) {
       ++left_out;
       continue;
@@ -93,7 +93,7 @@ void watch_state::add(const leak_report& r) {
     if (!l.who.name.empty()) out << " (" << l.who.name << ")";
     out << " " << l.why << "\n";
     write_goroutine(out, l.who, " (leaked)", "  ");
-    entries.push_back({index, f.ids[d], std::move(out).str()});
+    entries.push_back({index, f.ids()[d], std::move(out).str()});
   }
 }
 
