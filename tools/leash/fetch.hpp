@@ -1,0 +1,39 @@
+// One HTTP(S) GET, bounded in time and size.
+#pragma once
+
+#include <chrono>
+#include <string>
+#include <vector>
+
+namespace leash::cli {
+
+struct address {
+  std::string scheme;  // http or https
+  std::string user;    // "name:password", or empty
+  std::string host, port;
+  std::string path;   // begins with a slash; no query
+  std::string query;  // without its question mark
+
+  std::string text() const;  // without the user
+};
+
+bool is_address(const std::string& text);
+/// Throws input_error. "host:6060" is taken for http://host:6060.
+address parse_address(const std::string& text);
+
+struct fetch_options {
+  std::chrono::milliseconds timeout{30'000};  // for the whole of it
+  std::size_t most = std::size_t{256} << 20;  // bytes
+  std::vector<std::string> headers;           // "Name: value"
+  bool insecure = false;                      // https without asking who answers
+};
+
+struct answer {
+  unsigned status = 0;
+  std::string body;
+};
+
+/// Any thread. Throws input_error when there is no answer; any status is an answer. Follows redirections.
+answer fetch(const address& a, const fetch_options& o);
+
+}  // namespace leash::cli

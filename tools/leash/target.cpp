@@ -1,0 +1,168 @@
+#include "target.hpp"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+
+#include "interrupt.hpp"
+#include "read.hpp"
+
+namespace leash::cli {
+
+namespace {
+
+bool exists(const std::string& path) {
+  struct stat st{};
+  return path == "-" || stat(path.c_str(), &st) == 0;
+}
+
+[[noreturn]] void fail(const std::string& what, const std::string& why) { throw input_error(what + ": " + why); }
+
+}  // namespace
+
+target::target(std::string text) : text_(std::move(text)) {
+  if (exists(text_)) return;
+  if (!is_address(text_)) fail(text_, "no such file, and no address (those look like http://host:6060)");
+  address_ = parse_address(text_);
+  std::string& path = address_.path;
+  while (path.size() > 1 && path.ends_with('/')) path.pop_back();
+  const std::string last = path.substr(path.rfind('/') + 1);
+  if (last == "goroutine" || last == "goroutineleak" || !address_.query.empty()) {
+    kind_ = kind::url;
+  } else {
+    kind_ = kind::base;
+    if (last != "pprof") path += path == "/" ? "debug/pprof" : "/debug/pprof";
+  }
+  text_ = address_.text();
+}
+
+answer target::get(const std::string& profile_name, int form, const take_options& o) const {
+  address a = address_;
+  if (kind_ == kind::base) {
+    a.path += "/" + profile_name;
+    if (form != 0) a.query = "debug=" + std::to_string(form);
+  }
+  try {
+    return fetch(a, o.fetch);
+  } catch (const input_error& e) {
+    fail(a.text(), e.what());
+  }
+}
+
+profile target::get_profile(const std::string& profile_name, int form, symbols& s, const take_options& o) const {
+  const auto now = std::chrono::system_clock::now();
+  answer a = get(profile_name, form, o);
+  if (a.status != 200) {
+    std::string why = "the answer is HTTP " + std::to_string(a.status);
+    if (a.status == 404) why += " (a Go program serves profiles if it imports net/http/pprof)";
+    fail(text_, why);
+  }
+  try {
+    profile p = read_profile(std::move(a.body), s, text_);
+    p.taken = now;
+    return p;
+  } catch (const input_error& e) {
+    fail(text_, e.what());
+  }
+}
+
+profile target::take(symbols& s, const take_options& o, std::vector<std::string>& notes) const {
+  if (kind_ == kind::file) {
+    try {
+      return read_profile(read_file(text_), s, text_);
+    } catch (const input_error& e) {
+      fail(text_ == "-" ? "standard input" : text_, e.what());
+    }
+  }
+  if (kind_ == kind::url) return get_profile("", 0, s, o);
+  profile counts = take_counts(s, o);
+  if (counts.total > o.full_up_to) {
+    notes.push_back(std::to_string(counts.total) +
+                    " goroutines: no dump was taken, because that stops the process for a while, so ages are not known "
+                    "(--full-up-to N)");
+    return counts;
+  }
+  return get_profile("goroutine", 2, s, o);
+}
+
+profile target::take_counts(symbols& s, const take_options& o) const { return get_profile("goroutine", 0, s, o); }
+
+std::optional<profile> target::take_proof(symbols& s, const take_options& o, std::string& why_not) const {
+  if (kind_ != kind::base) {
+    why_not = kind_ == kind::file ? "a file tells only what the process had found out when it was made"
+                                  : "only the profile named was read";
+    return {};
+  }
+  if (!o.proof) {
+    why_not = "not asked for (--no-proof)";
+    return {};
+  }
+  answer a = get("goroutineleak", 0, o);
+  if (a.status != 200) {
+    why_not =
+        "this process offers no goroutineleak profile; Go 1.27 does, Go 1.26 if built with "
+        "GOEXPERIMENT=goroutineleakprofile, and leash";
+    return {};
+  }
+  try {
+    return read_profile(std::move(a.body), s, text_);
+  } catch (const input_error& e) {
+    why_not = std::string("its goroutineleak profile cannot be read: ") + e.what();
+    return {};
+  }
+}
+
+std::string target::take_raw(const take_options& o, int form, bool proof) const {
+  if (kind_ == kind::file) {
+    try {
+      return unpacked(read_file(text_));
+    } catch (const input_error& e) {
+      fail(text_, e.what());
+    }
+  }
+  answer a = get(proof ? "goroutineleak" : "goroutine", form, o);
+  if (a.status != 200) fail(text_, "the answer is HTTP " + std::to_string(a.status));
+  return std::move(a.body);
+}
+
+observation observe(const target& t, symbols& s, const take_options& o,
+                    const std::function<void(std::size_t, std::size_t)>& progress) {
+  observation seen;
+  seen.target = t.text();
+  if (o.during.count() == 0 || !t.is_live()) {
+    if (o.during.count() != 0) seen.notes.push_back("a file does not change: --for is for processes");
+    seen.proof = t.take_proof(s, o, seen.why_no_proof);
+    seen.snapshots.push_back(t.take(s, o, seen.notes));
+    progress(1, 1);
+    return seen;
+  }
+  // The first and the last look are whole, those between cost little.
+  const auto begin = std::chrono::steady_clock::now();
+  const auto steps =
+      static_cast<std::size_t>(std::max<long long>(1, o.during / std::max(o.every, std::chrono::milliseconds(1))));
+  heed_interrupts();
+  seen.snapshots.push_back(t.take(s, o, seen.notes));
+  std::size_t missed = 0;
+  for (std::size_t i = 1; i <= steps; ++i) {
+    progress(i, steps + 1);
+    const bool last = !wait_until(begin + o.during * i / steps) || i == steps;
+    try {
+      if (!last) {
+        seen.snapshots.push_back(t.take_counts(s, o));
+        continue;
+      }
+      seen.proof = t.take_proof(s, o, seen.why_no_proof);
+      std::vector<std::string> same_notes;
+      seen.snapshots.push_back(t.take(s, o, same_notes));
+      break;
+    } catch (const input_error& e) {
+      if (missed++ == 0) seen.notes.push_back(std::string("a look was missed: ") + e.what());
+      if (last) break;
+    }
+  }
+  if (missed > 1) seen.notes.push_back(plural(missed, "look was", "looks were") + " missed in all");
+  progress(steps + 1, steps + 1);
+  return seen;
+}
+
+}  // namespace leash::cli
