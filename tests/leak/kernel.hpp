@@ -37,21 +37,21 @@ inline std::vector<std::pair<std::uint64_t, leak_role>> ids(const leak_report& r
 /// Compares a report with what is expected; nothing else may be in it.
 inline void compare(const leak_report& r, const std::vector<subject>& all) {
   std::size_t expected = 0;
+  std::string const told = text(r);
   for (const subject& s : all) {
     if (s.judged != verdict::live) expected += s.how_many;
-    EXPECT_EQ(count(r, s.name), s.judged == verdict::live ? 0 : s.how_many) << s.name << "\n" << text(r);
+    EXPECT_EQ(count(r, s.name), s.judged == verdict::live ? 0 : s.how_many) << s.name << "\n" << told;
     for (const leak& l : r) {
       if (l.who.name != s.name) continue;
-      EXPECT_EQ(l.role, s.judged == verdict::core ? leak_role::core : leak_role::dependent) << s.name << "\n"
-                                                                                            << text(r);
-      EXPECT_EQ(l.grade, s.grade) << s.name << "\n" << text(r);
+      EXPECT_EQ(l.role, s.judged == verdict::core ? leak_role::core : leak_role::dependent) << s.name << "\n" << told;
+      EXPECT_EQ(l.grade, s.grade) << s.name << "\n" << told;
       EXPECT_EQ(l.who.wait, s.wait);
       EXPECT_FALSE(l.why.empty());
       EXPECT_FALSE(l.who.stack.empty());
-      EXPECT_NE(text(r).find(s.name), std::string::npos);
+      EXPECT_NE(told.find(s.name), std::string::npos);
     }
   }
-  EXPECT_EQ(r.size(), expected) << text(r);
+  EXPECT_EQ(r.size(), expected) << told;
 }
 
 /// Runs `kernel` as the child "kernel" of a live observer; expects the verdicts, then frees it all.
