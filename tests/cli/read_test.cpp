@@ -129,6 +129,8 @@ struct header_case {
   std::uint32_t wait;
   const char* labels;
 };
+void PrintTo(const header_case& c, std::ostream* out) { *out << c.header; }
+
 class Headers : public Reading, public ::testing::WithParamInterface<header_case> {};
 TEST_P(Headers, are_understood) {
   const header_case& c = GetParam();
