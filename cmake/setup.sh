@@ -22,6 +22,11 @@ is_installed() {
   [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
 }
 
+# want_packages NAME...: as need_packages, but goes on without them.
+want_packages() {
+  (need_packages "$@") || say "note: going on without: $*"
+}
+
 # need_packages NAME...: installs those that are missing. Says why when it cannot.
 need_packages() {
   local missing=() p log

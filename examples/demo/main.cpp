@@ -17,6 +17,7 @@
 
 #include "interrupt.hpp"
 #include "leaks.hpp"
+#include "page.hpp"
 #include "pipeline.hpp"
 #include "term.hpp"
 
@@ -30,12 +31,15 @@ constexpr std::string_view usage =
     R"(usage: demo [OPTIONS] [DIR]
 
 Counts the words of all files below DIR with a pipeline of goroutines, then plants
-the classic leaks one by one and shows how each is dealt with.
+the classic leaks one by one and shows how each is dealt with. On a terminal it then
+serves a page on which a program that works and leaks can be watched, until ^C.
 DIR: /usr/share/doc, /usr/include or /usr/share/common-licenses, whichever is there.
 
   --workers N      scheduler threads (default: as many as there are processors)
   --pipeline-only  only the count
   --leaks-only     only the leaks
+  --page           the page too when this is no terminal
+  --once           the page for one round only: all ends by itself
   --full           each proof as the library prints it, with stacks
   --no-color       plain text on a terminal too (so does NO_COLOR in the environment)
   -h, --help       this text
@@ -47,7 +51,7 @@ Exit codes: 0 all went as expected, 1 it did not, 2 wrong usage.
 struct settings {
   std::string root;
   unsigned workers = std::max(1u, std::thread::hardware_concurrency());
-  bool pipeline = true, leaks = true, full_reports = false, colour = true;
+  bool pipeline = true, leaks = true, page = false, once = false, full_reports = false, colour = true;
 };
 
 int complain(const std::string& text) {
@@ -109,6 +113,10 @@ std::optional<int> read_arguments(settings& s, int argc, char** argv) {
       if (auto code = read_workers(s, arg.substr(arg.find('=') + 1))) return code;
     } else if (arg == "--no-color") {
       s.colour = false;
+    } else if (arg == "--page") {
+      s.page = true;
+    } else if (arg == "--once") {
+      s.once = true;
     } else if (arg == "--full") {
       s.full_reports = true;
     } else if (arg == "--pipeline-only") {
@@ -120,6 +128,8 @@ std::optional<int> read_arguments(settings& s, int argc, char** argv) {
     }
   }
   if (only_pipeline && only_leaks) return complain("--pipeline-only and --leaks-only exclude each other");
+  if (s.page && !has_page())
+    return complain("there is no page: built without leash::debug (Debian: libboost-dev libprotozero-dev zlib1g-dev)");
   if (only_leaks && has_root) return complain("--leaks-only reads no DIR");
   s.pipeline = !only_leaks;
   s.leaks = !only_pipeline;
@@ -153,6 +163,8 @@ int play(const settings& s) {
       o, [&]() -> leash::task<> { (void)co_await leash::with_cancel(ctrl_c.source, acts(s, found, ctrl_c.stopped)); });
   if (s.leaks && !ctrl_c.signal()) lonely_context_act(found, s.workers, s.full_reports);
   if (s.leaks && !ctrl_c.signal()) good = print_findings(found);
+  bool const page = has_page() && (s.page || s.once || (term.live && s.leaks && s.pipeline));
+  if (page && !ctrl_c.signal()) good = page_act(s.workers, s.once, ctrl_c) && good;
 
   std::size_t left = leash::num_goroutines();
   std::string count = std::to_string(left) + (left == 1 ? " goroutine left" : " goroutines left");

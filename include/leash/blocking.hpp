@@ -28,6 +28,11 @@ class blocking_pool {
   ~blocking_pool();
   void submit(blocking_job*);
 
+  struct figures {
+    std::size_t threads = 0, idle = 0, waiting = 0;  // waiting: calls that have no thread yet
+  };
+  figures look();
+
  private:
   void work();
 

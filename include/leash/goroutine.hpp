@@ -81,7 +81,8 @@ struct goroutine_type {
   void (*drop_callable)(goroutine_core*) noexcept;
   void (*drop_result)(goroutine_core*) noexcept;  // null: there is nothing to destroy
   std::size_t (*callable_bytes)(const goroutine_core*, const std::byte*& begin) noexcept;
-  bool holds_addresses;  // false: nothing in the callable can point into a frame
+  /// Calls f on the parts of the callable that may hold the address of a frame. Null: there are none.
+  void (*each_address)(const goroutine_core*, void* to, void (*f)(void* to, const std::byte* begin, std::size_t bytes));
 };
 
 // bits

@@ -140,6 +140,17 @@ struct goroutine_block : goroutine_of<body_t<F, kept_t<Args>...>> {
     begin = reinterpret_cast<const std::byte*>(&static_cast<const goroutine_block*>(g)->call);
     return sizeof(std::tuple<F, Args...>);
   }
+  // Part by part: between them may lie what the slot held before.
+  static void each_address(const goroutine_core* g, void* to, void (*f)(void*, const std::byte*, std::size_t)) {
+    std::apply(
+        [&](const auto&... part) {
+          auto const look = [&]<class A>(const A& a) {
+            if constexpr (!holds_no_address<A>) f(to, reinterpret_cast<const std::byte*>(std::addressof(a)), sizeof(A));
+          };
+          (look(part), ...);
+        },
+        static_cast<const goroutine_block*>(g)->call);
+  }
   static const goroutine_type type_of;
 
  private:
@@ -161,7 +172,7 @@ template <class F, class... Args>
 const goroutine_type goroutine_block<F, Args...>::type_of = {
     sizeof(goroutine_block), &start,
     &drop_callable,          std::is_trivially_destructible_v<result_place<R>> ? nullptr : &drop_result,
-    &callable_bytes,         !(holds_no_address<F> && ... && holds_no_address<Args>)};
+    &callable_bytes,         (holds_no_address<F> && ... && holds_no_address<Args>) ? nullptr : &each_address};
 
 /// Makes a goroutine, not yet started: callable and arguments are moved into its block. Throws std::bad_alloc.
 template <class F, class... Args>

@@ -13,18 +13,33 @@
 
 namespace leash::frozen {
 
+/// Where an enumeration of goroutine slots stands.
+struct slot_cursor {
+  std::size_t slab = 0, slot = 0;
+};
+
+/// Calls f(goroutine_core*) for the next slots ever handed out, about `most` of them. False: there are no more.
+template <class F>
+bool for_some_slots(slot_cursor& at, std::size_t most, F&& f) {
+  std::size_t const used = arena::all.used_slabs.load(std::memory_order_acquire);
+  for (; at.slab < used; ++at.slab, at.slot = 0) {
+    arena::slab& s = arena::all.slabs[at.slab];
+    std::uint32_t const bytes = s.slot_bytes.load(std::memory_order_acquire);
+    if (bytes == 0 || s.what != arena::kind::goroutine) continue;
+    std::byte* const base = arena::all.base + at.slab * arena::slab_bytes;
+    std::size_t const n = bytes <= arena::slab_bytes ? arena::slab_bytes / bytes : 1;
+    for (; at.slot < n; ++at.slot) {
+      if (most-- == 0) return true;
+      f(reinterpret_cast<goroutine_core*>(base + at.slot * bytes));
+    }
+  }
+  return false;
+}
 /// Calls f(goroutine_core*) for each goroutine slot ever handed out.
 template <class F>
 void for_each_slot(F&& f) {
-  std::size_t const used = arena::all.used_slabs.load(std::memory_order_acquire);
-  for (std::size_t i = 0; i < used; ++i) {
-    arena::slab& s = arena::all.slabs[i];
-    std::uint32_t const bytes = s.slot_bytes.load(std::memory_order_acquire);
-    if (bytes == 0 || s.what != arena::kind::goroutine) continue;
-    std::byte* const base = arena::all.base + i * arena::slab_bytes;
-    std::size_t const n = bytes <= arena::slab_bytes ? arena::slab_bytes / bytes : 1;
-    for (std::size_t k = 0; k < n; ++k) f(reinterpret_cast<goroutine_core*>(base + k * bytes));
-  }
+  slot_cursor at;
+  (void)for_some_slots(at, SIZE_MAX, f);
 }
 
 inline bool waits(std::uint64_t word) noexcept {

@@ -1,106 +1,34 @@
 #include "looking.hpp"
 
 #include <algorithm>
-#include <bit>
 #include <leash/looking.hpp>
 #include <leash/scope.hpp>
 #include <ostream>
 
 #include "frozen.hpp"
+#include "sighting.hpp"
 
 namespace leash {
 
-namespace {
-
-constexpr std::size_t deepest = 256;  // frames of one stack that are kept
-
-// Copies text that may be freed meanwhile, without asking a sanitizer.
-LEASH_READS_FROZEN std::string copy_text(const char* from, std::size_t n) {
-  std::string s;
-  if (n > 4096 || !arena::contains(from)) return s;
-  s.resize(n);
-  for (std::size_t i = 0; i < n; ++i) s[i] = *const_cast<const volatile char*>(from + i);
-  return s;
-}
-
-void read_locals(const goroutine_core* g, std::uint64_t id, goroutine_info& info) {
-  local_value* v = frozen::read(g->locals).get();
-  for (int i = 0; v != nullptr && arena::contains(v) && i < 1000; ++i, v = frozen::read(v->shown)) {
-    auto const* text = reinterpret_cast<const char*>(v + 1);
-    std::uint32_t const key_bytes = frozen::read(v->key_bytes), text_bytes = frozen::read(v->text_bytes);
-    local_value::kind const what = frozen::read(v->what);
-    if (what == local_value::kind::name && frozen::read(v->owner) == id && info.name.empty()) {
-      info.name = copy_text(text, text_bytes);
-    } else if (what == local_value::kind::label) {
-      info.labels.emplace_back(copy_text(text, key_bytes), copy_text(text + key_bytes, text_bytes));
-    }
-  }
-}
-
-std::uint64_t owner_id(scope_core* s) {
-  if (s == nullptr) return 0;
-  goroutine_core* owner = frozen::read(s->owner);
-  return owner != nullptr && arena::contains(owner) ? frozen::read(owner->id) : 0;
-}
-
-wait_reason reason_of(const goroutine_core* g) {
-  std::uint16_t const n = frozen::read(g->wait_count);
-  if (n != 1) return wait_reason::select;
-  waiter* w = frozen::waiter_of(g, 0);
-  return w != nullptr ? frozen::read(w->reason) : wait_reason::none;
-}
-
-bool is_running(const goroutine_core* g, std::uint16_t rt_index) {
-  bool found = false;
-  visit_runtime(rt_index, [&](runtime& rt) {
-    for (std::uint32_t i = 0; i < rt.worker_count; ++i) found |= frozen::read(rt.workers[i].current) == g;
-  });
-  return found;
-}
-
-}  // namespace
-
 bool look_at(const goroutine_core* g, const runtime* only, goroutine_info& info) {
-  for (int attempt = 0; attempt < 16; ++attempt) {
-    std::uint64_t const word = g->park.load(std::memory_order_acquire);
-    park_state const s = state_of(word);
-    if (s == park_state::free || s == park_state::done) return false;
-    std::uint16_t const rt_index = frozen::read(g->runtime_index);
-    if (only != nullptr && rt_index != only->index) return false;
-    info = {};
-    info.id = frozen::read(g->id);
-    info.spawned_at = frozen::read(g->spawned_at);
-    info.parent = owner_id(frozen::read(g->home).get());
-    read_locals(g, info.id, info);
-    if (frozen::waits(word)) {
-      std::source_location frames[deepest];
-      std::size_t n = 0;
-      for (promise_base* p = frozen::read(g->leaf); p != nullptr && arena::contains(p) && n < deepest;
-           p = frozen::parent_of(p))
-        frames[n++] = frozen::where_of(p);
-      wait_reason const reason = reason_of(g);
-      std::uint32_t const ago = coarse_tick() - frozen::read(g->parked_at);
-      std::atomic_thread_fence(std::memory_order_acquire);
-      if (g->park.load(std::memory_order_relaxed) != word) continue;  // it moved: what was read may be anything
-      info.state = "waiting";
-      info.wait = name_of(reason);
-      info.waited = std::chrono::milliseconds(std::min<std::uint32_t>(ago, INT32_MAX));
-      info.since = now() - info.waited;
-      for (std::size_t i = 0; i < n; ++i)
-        info.stack.push_back(
-            {frames[i].function_name(), frames[i].file_name(), static_cast<unsigned>(frames[i].line())});
-      return true;
-    }
-    bool const running = is_running(g, rt_index);
-    std::atomic_thread_fence(std::memory_order_acquire);
-    std::uint64_t const after = g->park.load(std::memory_order_relaxed);
-    if (state_of(after) == park_state::free || state_of(after) == park_state::done) return false;
-    if (frozen::read(g->id) != info.id) continue;
-    info.state = running ? "running" : "runnable";
-    return true;
+  sighting s;
+  if (!look_at(g, only, looking_tick(), s)) return false;
+  info = {};
+  info.id = s.id;
+  info.name = std::move(s.name);
+  info.spawned_at = s.spawned_at;
+  info.parent = s.parent;
+  info.state = s.waiting ? "waiting" : s.state();
+  if (s.waiting) {
+    info.wait = s.state();
+    info.waited = std::chrono::milliseconds(s.since);
+    info.since = now() - info.waited;
   }
-  info.state = "running";
-  info.stack.clear();
+  for (std::size_t i = 0; i < s.depth; ++i)
+    info.stack.push_back(
+        {s.frames[i].function_name(), s.frames[i].file_name(), static_cast<unsigned>(s.frames[i].line())});
+  s.labels.resize(s.label_count);
+  info.labels = std::move(s.labels);
   return true;
 }
 

@@ -31,6 +31,11 @@ void blocking_pool::submit(blocking_job* job) {
   wake_.notify_one();
 }
 
+blocking_pool::figures blocking_pool::look() {
+  std::lock_guard guard(lock_);
+  return {threads_.size(), idle_, waiting_};
+}
+
 void blocking_pool::work() {
   pthread_setname_np(pthread_self(), "leash-blocking");
   std::unique_lock guard(lock_);

@@ -216,8 +216,8 @@ void schedule_last(goroutine_core* g) {
 void schedule_yielded(worker& w, goroutine_core* g) noexcept {
   // Alone on its worker it goes on at once: nobody is woken to take it away. Whatever else comes here is told of by
   // whoever brings it, and then found together with this one.
-  if (w.rt->sim == nullptr && w.queue.empty() && w.fresh.empty() &&
-      w.next.load(std::memory_order_relaxed) == nullptr && w.rt->global_count.load(std::memory_order_relaxed) == 0 &&
+  if (w.rt->sim == nullptr && w.queue.empty() && w.fresh.empty() && w.next.load(std::memory_order_relaxed) == nullptr &&
+      w.rt->global_count.load(std::memory_order_relaxed) == 0 &&
       w.rt->fresh_chunks.load(std::memory_order_relaxed) == 0) {
     (void)w.queue.push(g);  // an empty queue has room
     return;

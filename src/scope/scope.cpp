@@ -264,7 +264,7 @@ void scope::adopt(goroutine_core* g, std::string* name, bool has_place, std::sou
       throw_over(where);
     inherit_locals(g);
     if (name != nullptr && !name->empty()) set_name(g, *name);
-    if (g->type->holds_addresses) check_borrowing(this, g, where);
+    if (g->type->each_address != nullptr) check_borrowing(this, g, where);
     // Started by someone else than the scope's owner: it may borrow from whoever started it (rule 3 of the proof).
     if (!g->kin && this_worker != nullptr && this_worker->current != nullptr && this_worker->current != owner) {
       lineage* l = lineage_of_running();
@@ -282,38 +282,56 @@ void scope::adopt(goroutine_core* g, std::string* name, bool has_place, std::sou
   }
 }
 
-void check_borrowing(scope_core* s, goroutine_core* child, std::source_location where) {
-  worker* w = this_worker;
-  if (w == nullptr || w->current == nullptr) return;
-  const std::byte* begin = nullptr;
-  std::size_t const bytes = child->type->callable_bytes(child, begin);
-  auto const low = reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0));
-  auto const high = reinterpret_cast<std::uintptr_t>(w->stack_top);
-  auto on_stack = [&](std::uintptr_t at) { return (at >= low && at < high) || is_on_shadowed_stack(at, low, high); };
-  for (std::size_t i = 0; i + 8 <= bytes; i += 8) {
-    std::uintptr_t word = 0;
-    __builtin_memcpy(&word, begin + i, 8);
-    if (on_stack(word)) [[unlikely]] {
-      throw_misuse(
-          "go(): the callable or an argument points into the running goroutine's stack, which is gone when the new "
-          "goroutine runs: move the value in, or declare it in a coroutine outside the scope's body",
-          where);
-    }
-    if (!arena::contains(reinterpret_cast<void*>(word)) || s->owner != w->current) continue;
-    arena::slot const at = arena::slot_at(reinterpret_cast<void*>(word));
-    if (at.what != arena::kind::frame) continue;
-    // From the running frame up to the body's own: they all die before the members are joined.
-    for (promise_base* p = w->current->leaf; p != nullptr && p != s->frame;
-         p = p->up != nullptr ? p->up->parent : nullptr) {
-      if (at.start == static_cast<std::byte*>(p->handle().address())) [[unlikely]] {
+namespace {
+
+struct borrowing_check {
+  scope_core* s;
+  worker* w;
+  std::source_location where;
+  std::uintptr_t low, high;  // the worker's stack in use
+
+  void look(const std::byte* begin, std::size_t bytes) const {
+    auto const on_stack = [&](std::uintptr_t at) {
+      return (at >= low && at < high) || is_on_shadowed_stack(at, low, high);
+    };
+    for (std::size_t i = 0; i + 8 <= bytes; i += 8) {
+      std::uintptr_t word = 0;
+      __builtin_memcpy(&word, begin + i, 8);
+      if (on_stack(word)) [[unlikely]] {
         throw_misuse(
-            "go(): the callable or an argument points into the frame of the scope's body, which dies before the "
-            "scope's goroutines are joined: move the value in, declare it outside with_scope, or run the part that "
-            "borrows in a with_scope of its own inside (co_await s.join() keeps what is not checked)",
+            "go(): the callable or an argument points into the running goroutine's stack, which is gone when the new "
+            "goroutine runs: move the value in, or declare it in a coroutine outside the scope's body",
             where);
+      }
+      if (!arena::contains(reinterpret_cast<void*>(word)) || s->owner != w->current) continue;
+      arena::slot const at = arena::slot_at(reinterpret_cast<void*>(word));
+      if (at.what != arena::kind::frame) continue;
+      // From the running frame up to the body's own: they all die before the members are joined.
+      for (promise_base* p = w->current->leaf; p != nullptr && p != s->frame;
+           p = p->up != nullptr ? p->up->parent : nullptr) {
+        if (at.start == static_cast<std::byte*>(p->handle().address())) [[unlikely]] {
+          throw_misuse(
+              "go(): the callable or an argument points into the frame of the scope's body, which dies before the "
+              "scope's goroutines are joined: move the value in, declare it outside with_scope, or run the part that "
+              "borrows in a with_scope of its own inside (co_await s.join() keeps what is not checked)",
+              where);
+        }
       }
     }
   }
+};
+
+}  // namespace
+
+void check_borrowing(scope_core* s, goroutine_core* child, std::source_location where) {
+  worker* w = this_worker;
+  if (w == nullptr || w->current == nullptr) return;
+  borrowing_check const check{s, w, where, reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0)),
+                              reinterpret_cast<std::uintptr_t>(w->stack_top)};
+  child->type->each_address(child, const_cast<borrowing_check*>(&check),
+                            [](void* to, const std::byte* begin, std::size_t bytes) {
+                              static_cast<const borrowing_check*>(to)->look(begin, bytes);
+                            });
 }
 
 void remove_joiner(goroutine_core* target, waiter* w) noexcept {

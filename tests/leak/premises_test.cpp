@@ -160,12 +160,13 @@ TEST(PremiseDeathTest, AStrangerUsesAnEndAmongAnothersArguments) {
 }
 
 LEASH_TEST(PremiseTwin, AnEndInAFrameThatAChildUses) {
-  co_await with_scope([](scope& outer) -> task<> {
-    outer.go(named("lender"), []() -> task<> {
+  event go_on;
+  co_await with_scope([&](scope& outer) -> task<> {
+    outer.go(named("lender"), [&go_on]() -> task<> {
       auto [tx, rx] = channel<int>();
       co_await with_scope([&](scope& s) -> task<> {
-        s.go([&tx]() -> task<> {
-          co_await sleep(1ms);
+        s.go([&tx, &go_on]() -> task<> {
+          co_await go_on.wait();
           EXPECT_TRUE(co_await tx.send(1));
         });
         EXPECT_EQ(co_await rx.recv(), 1);
@@ -173,6 +174,7 @@ LEASH_TEST(PremiseTwin, AnEndInAFrameThatAChildUses) {
     });
     co_await parked("lender", "chan receive");
     EXPECT_EQ(find_leaks().size(), 0u);
+    go_on.set();
   });
 }
 // The owner of the frame is leaked, and who borrows from it lives: no breach, for the proof has counted on that.

@@ -1,5 +1,6 @@
 // What a victim's scope and handle learn of its reclaim: nothing by default, for it looks like a cancellation; the report
 // if they ask; an error that carries the report if the scope was made so.
+#include <atomic>
 #include <memory>
 #include <string>
 #include <vector>
@@ -118,7 +119,7 @@ LEASH_TEST_OF_LEAKS(Reclaimed, TheScopeThrowsTheReport) {
 }
 
 LEASH_TEST_OF_LEAKS(Reclaimed, TheJoinThrowsItToo) {
-  int thrown = 0;
+  std::atomic<int> thrown = 0;
   event started;
   co_await with_scope([&](scope& outer) -> task<> {
     auto h = std::make_shared<goroutine<int>>();

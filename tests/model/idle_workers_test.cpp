@@ -204,8 +204,8 @@ enum leaving : unsigned {
   not_at_queues = 4,  // does not look at ...
   not_at_next = 8,
   not_at_timers = 16,
-  at_all_timers = 32,    // wakes somebody for a timer even if the sentry gets up in time
-  silent_arming = 64,    // who arms a timer that comes before the sentry gets up wakes nobody
+  at_all_timers = 32,  // wakes somebody for a timer even if the sentry gets up in time
+  silent_arming = 64,  // who arms a timer that comes before the sentry gets up wakes nobody
   // Looks only if somebody can have relied on it: it was the last that looked for work, or the sentry.
   only_if_relied = 128,
   spun_does_not_count = 256,

@@ -1,0 +1,34 @@
+# leash::debug: the debug endpoints. Boost (headers only), protozero (headers only) and zlib; what uses the library needs
+# none of their headers.
+set(LEASH_HAS_DEBUG OFF)
+if(LEASH_BUILD_DEBUG)
+  find_path(LEASH_BOOST_INCLUDE boost/beast/http.hpp)
+  find_path(LEASH_PROTOZERO_INCLUDE protozero/pbf_writer.hpp)
+  find_package(ZLIB QUIET)
+  if(LEASH_BOOST_INCLUDE AND LEASH_PROTOZERO_INCLUDE AND ZLIB_FOUND)
+    set(LEASH_HAS_DEBUG ON)
+  else()
+    message(STATUS "Left out: leash::debug, the debug endpoints (Debian: libboost-dev libprotozero-dev zlib1g-dev)")
+  endif()
+else()
+  message(STATUS "Left out: leash::debug, the debug endpoints (LEASH_BUILD_DEBUG is off)")
+endif()
+
+if(LEASH_HAS_DEBUG)
+  set(page "${CMAKE_CURRENT_BINARY_DIR}/debug_page.cpp")
+  add_custom_command(OUTPUT "${page}"
+                     COMMAND ${CMAKE_COMMAND} -DIN=${PROJECT_SOURCE_DIR}/src/debug/page.html -DOUT=${page}
+                             -P "${PROJECT_SOURCE_DIR}/cmake/EmbedText.cmake"
+                     DEPENDS "${PROJECT_SOURCE_DIR}/src/debug/page.html" "${PROJECT_SOURCE_DIR}/cmake/EmbedText.cmake"
+                     VERBATIM)
+  file(GLOB debug_sources CONFIGURE_DEPENDS src/debug/*.cpp)
+  add_library(leash_debug ${debug_sources} "${page}")
+  add_library(leash::debug ALIAS leash_debug)
+  set_target_properties(leash_debug PROPERTIES EXPORT_NAME debug VERSION ${PROJECT_VERSION}
+                        SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR})
+  target_sources(leash_debug PUBLIC FILE_SET HEADERS BASE_DIRS include FILES include/leash/debug.hpp)
+  target_include_directories(leash_debug PRIVATE src)
+  target_include_directories(leash_debug SYSTEM PRIVATE ${LEASH_BOOST_INCLUDE} ${LEASH_PROTOZERO_INCLUDE})
+  target_link_libraries(leash_debug PUBLIC leash PRIVATE ZLIB::ZLIB)
+  leash_own(leash_debug)
+endif()

@@ -1,0 +1,188 @@
+// /metrics and the JSON of the page.
+#include <regex>
+
+#include "client.hpp"
+
+namespace leash::test::api_tests {
+
+using debug::serve;
+
+std::string metric(const std::string& text, const std::string& name) {
+  for (std::size_t at = text.find(name + " "); at != text.npos; at = text.find(name + " ", at + 1)) {
+    if (at != 0 && text[at - 1] != '\n') continue;
+    return text.substr(at + name.size() + 1, text.find('\n', at) - at - name.size() - 1);
+  }
+  return "missing";
+}
+
+TEST(Metrics, TellStatesLeaksAndRuntimes) {
+  scene running(7);
+  auto s = serve("127.0.0.1:0");
+  response const r = get(s.port(), "/metrics");
+  EXPECT_EQ(r.headers.at("content-type"), "text/plain; version=0.0.4; charset=utf-8");
+  std::string const& m = r.body;
+  EXPECT_EQ(metric(m, "leash_goroutines{state=\"chan receive\"}"), "9");
+  EXPECT_EQ(metric(m, "leash_goroutines{state=\"sync.Mutex.Lock\"}"), "1");
+  EXPECT_EQ(metric(m, "leash_goroutines{state=\"sleep\"}"), "2");
+  EXPECT_EQ(metric(m, "leash_leaked_goroutines{grade=\"proven\",role=\"core\"}"), "2");
+  EXPECT_EQ(metric(m, "leash_leaked_goroutines{grade=\"proven\",role=\"dependent\"}"), "1");
+  EXPECT_EQ(metric(m, "leash_leaked_goroutines{grade=\"confined\",role=\"core\"}"), "0");
+  EXPECT_EQ(metric(m, "go_goroutines"), std::to_string(num_goroutines()));
+  EXPECT_TRUE(std::regex_search(m, std::regex("leash_spawned_goroutines_total\\{runtime=\"[0-9]+\"\\} 13\n"))) << m;
+  EXPECT_TRUE(std::regex_search(m, std::regex("leash_workers\\{runtime=\"[0-9]+\"\\} 2\n"))) << m;
+  EXPECT_TRUE(std::regex_search(m, std::regex("leash_timers\\{runtime=\"[0-9]+\"\\} 2\n"))) << m;
+  EXPECT_NE(metric(m, "leash_leak_passes_total"), "0");
+}
+TEST(Metrics, PassPromtool) {
+  if (!have("promtool")) GTEST_SKIP() << "skipped: promtool is not installed (Debian: prometheus)";
+  scene running;
+  auto s = serve("127.0.0.1:0");
+  scratch files;
+  auto [text, code] = shell("promtool check metrics < " + files.write("m", get(s.port(), "/metrics").body));
+  EXPECT_EQ(code, 0) << text;
+}
+
+/// Values of a key, in order, as they stand in the JSON.
+std::vector<std::string> values(const std::string& json, const std::string& key) {
+  std::vector<std::string> all;
+  std::regex const one("\"" + key + "\":(\"(?:[^\"\\\\]|\\\\.)*\"|[^,}\\]]+)");
+  for (std::sregex_iterator i(json.begin(), json.end(), one), end; i != end; ++i) all.push_back((*i)[1]);
+  return all;
+}
+/// Braces and brackets close in the order in which they were opened, outside of strings.
+bool well_formed(const std::string& json) {
+  std::string open;
+  bool quoted = false;
+  for (std::size_t i = 0; i < json.size(); ++i) {
+    char const c = json[i];
+    if (quoted) {
+      if (c == '\\') ++i;
+      if (c == '"') quoted = false;
+    } else if (c == '"') {
+      quoted = true;
+    } else if (c == '{' || c == '[') {
+      open += c;
+    } else if (c == '}' || c == ']') {
+      if (open.empty() || open.back() != (c == '}' ? '{' : '[')) return false;
+      open.pop_back();
+    }
+  }
+  return !quoted && open.empty() && json.find(",,") == json.npos && json.find(",}") == json.npos &&
+         json.find("[,") == json.npos;
+}
+
+TEST(Api, EverythingIsJson) {
+  scene running;
+  auto s = serve("127.0.0.1:0");
+  for (const char* what : {"overview", "goroutines", "leaks", "suspects", "growth", "scopes"}) {
+    response const r = get(s.port(), std::string("/debug/leash/api/") + what);
+    EXPECT_EQ(r.status, 200) << what;
+    EXPECT_EQ(r.headers.at("content-type"), "application/json");
+    EXPECT_TRUE(well_formed(r.body)) << r.body;
+    if (have("node")) {
+      scratch files;
+      auto [text, code] = shell("node -e 'JSON.parse(require(\"fs\").readFileSync(0))' < " + files.write("j", r.body));
+      EXPECT_EQ(code, 0) << what << "\n" << text;
+    }
+  }
+}
+TEST(Api, OverviewCountsByStateAndPlace) {
+  scene running(7);
+  auto s = serve("127.0.0.1:0");
+  std::string const body = get(s.port(), "/debug/leash/api/overview").body;
+  EXPECT_EQ(values(body, "goroutines").at(0), std::to_string(num_goroutines()));
+  EXPECT_EQ(values(body, "proven").at(0), "3");
+  EXPECT_NE(body.find("{\"state\":\"chan receive\",\"count\":9,"), body.npos) << body;
+  EXPECT_NE(body.find("{\"count\":7,\"state\":\"chan receive\""), body.npos) << body;
+}
+TEST(Api, GoroutinesAreFilteredAndPaged) {
+  scene running(120);
+  auto s = serve("127.0.0.1:0");
+  auto ask = [&](const std::string& q) { return get(s.port(), "/debug/leash/api/goroutines?" + q).body; };
+  auto matching = [&](const std::string& q) { return values(ask(q), "matching").at(0); };
+  EXPECT_EQ(matching(""), std::to_string(num_goroutines()));
+  EXPECT_EQ(matching("state=sleep"), "2");
+  EXPECT_EQ(matching("state=waiting"), std::to_string(num_goroutines()));
+  EXPECT_EQ(matching("q=idler"), "120");
+  EXPECT_EQ(matching("q=team%3Dtalkers"), "2");
+  EXPECT_EQ(matching("label=team"), "2");
+  EXPECT_EQ(matching("label=team%3Dtalkers"), "2");
+  EXPECT_EQ(matching("label=team%3Dothers"), "0");
+  EXPECT_EQ(matching("label=name%3Dalice"), "1");
+  EXPECT_EQ(matching("state=sleep&q=idler"), "0");
+  EXPECT_EQ(matching("site=client.cpp"), std::to_string(num_goroutines()));
+  EXPECT_EQ(matching("site=nowhere.cpp"), "0");
+  EXPECT_EQ(matching("min_age=3600"), "0");
+  EXPECT_EQ(matching("leaked=1"), "3");
+  std::set<std::string> seen;
+  for (int offset = 0; offset < 120; offset += 50)
+    for (auto& id : values(ask("q=idler&limit=50&offset=" + std::to_string(offset)), "id"))
+      EXPECT_TRUE(seen.insert(id).second);
+  EXPECT_EQ(seen.size(), 120u);
+  EXPECT_EQ(values(ask("q=idler&limit=0"), "id").size(), 0u);
+  EXPECT_EQ(values(ask("limit=99999999999999999999&offset=-1"), "matching").at(0), std::to_string(num_goroutines()));
+}
+TEST(Api, LeaksComeWithReasonAndPicture) {
+  scene running;
+  auto s = serve("127.0.0.1:0");
+  std::string const body = get(s.port(), "/debug/leash/api/leaks").body;
+  EXPECT_EQ(values(body, "total").at(0), "3");
+  EXPECT_EQ(values(body, "core").at(0), "2");
+  EXPECT_NE(body.find("waits for the channel made at"), body.npos);
+  auto const roles = values(body, "role");
+  EXPECT_EQ(roles, (std::vector<std::string>{"\"core\"", "\"core\"", "\"dependent\""}));
+  auto const svg = values(body, "svg");
+  ASSERT_EQ(svg.size(), 1u);
+  EXPECT_NE(svg[0].find("alice"), std::string::npos);
+  EXPECT_NE(svg[0].find("talk"), std::string::npos) << "who waits for the knot is shown too";
+  EXPECT_NE(values(body, "dot").at(0).find("digraph"), std::string::npos);
+  if (!have("xmllint") || !have("node")) return;
+  scratch files;
+  std::string const all = files.write("leaks", body);
+  auto [text, code] =
+      shell("node -e 'process.stdout.write(JSON.parse(require(\"fs\").readFileSync(0)).svg)' < " + all +
+            " | xmllint --noout -");
+  EXPECT_EQ(code, 0) << text;
+}
+TEST(Api, WithoutLeaksThereAreNone) {
+  auto s = serve("127.0.0.1:0");
+  std::string const body = get(s.port(), "/debug/leash/api/leaks").body;
+  EXPECT_EQ(values(body, "total").at(0), "0");
+  EXPECT_EQ(values(body, "svg").size(), 0u);
+}
+TEST(Api, ScopesTellTheirOwners) {
+  scene running(10);
+  auto s = serve("127.0.0.1:0");
+  std::string const body = get(s.port(), "/debug/leash/api/scopes").body;
+  EXPECT_EQ(values(body, "total").at(0), "3") << body;
+  EXPECT_EQ(values(body, "members"), (std::vector<std::string>{"13", "2", "1"}));
+}
+TEST(Api, GrowthSeesASiteThatGrows) {
+  auto s = serve("127.0.0.1:0");
+  std::thread program([&] {
+    run([&]() -> task<> {
+      auto [tx, rx] = channel<int>();
+      co_await with_scope([&](scope& sc) -> task<> {
+        auto grown = [&] {
+          auto const all = values(get(s.port(), "/debug/leash/api/growth").body, "per_minute");
+          return !all.empty() && std::stod(all[0]) > 10;
+        };
+        for (const auto end = now() + longest_wait; now() < end;) {
+          for (int i = 0; i < 20; ++i) sc.go([&]() -> task<> { (void)co_await rx.recv(); });
+          if (co_await blocking(grown)) break;
+          co_await sleep(200ms);
+        }
+        EXPECT_TRUE(grown());
+        sc.cancel("seen");
+      });
+    });
+  });
+  program.join();
+}
+TEST(Api, SuspectsAreListed) {
+  scene running;
+  auto s = serve("127.0.0.1:0");
+  EXPECT_NE(values(get(s.port(), "/debug/leash/api/suspects").body, "total").at(0), "missing");
+}
+
+}  // namespace leash::test::api_tests

@@ -1,0 +1,74 @@
+// An HTTP client that can be as rude as a test wants, a program with leaks to look at, and other programs' output.
+#pragma once
+#include <leash/debug.hpp>
+#include <map>
+#include <thread>
+#include <vector>
+
+#include "support/support.hpp"
+
+namespace leash::test {
+
+struct response {
+  int status = 0;                              // 0: the connection ended without a reply
+  std::map<std::string, std::string> headers;  // names in lower case
+  std::string body;                            // chunks joined
+  bool whole = false;                          // as long as it said, or the last chunk came
+};
+
+/// A connection to 127.0.0.1:port. Reads end after some seconds.
+class connection {
+ public:
+  explicit connection(unsigned short port);
+  connection(const connection&) = delete;
+  ~connection();
+  bool open() const { return fd_ >= 0; }
+  /// False: the other side does not take it any more.
+  bool write(std::string_view);
+  /// Up to the other side's end, or until nothing has come for a while.
+  std::string read_all();
+  /// One reply; what comes after it stays.
+  response read();
+  /// True when the other side has closed, within some seconds.
+  bool ends();
+
+ private:
+  bool fill();
+  int fd_ = -1;
+  std::string buffer_;
+};
+
+response get(unsigned short port, std::string_view target, std::string_view more_headers = {},
+             std::string_view host = "localhost");
+std::string gunzip(const std::string&);
+
+/// Runs `command` by the shell: its output, both kinds, and its exit code.
+std::pair<std::string, int> shell(const std::string& command);
+bool have(const std::string& program);
+
+/// A folder of its own, gone afterwards.
+class scratch {
+ public:
+  scratch();
+  ~scratch();
+  std::string write(const std::string& name, const std::string& content) const;
+  std::string path(const std::string& name) const { return path_ + "/" + name; }
+
+ private:
+  std::string path_;
+};
+
+/// A program that runs until stop(): two goroutines, alice and bob, that wait for each other, and who waits for them; live ones in
+/// recv, in sleep and in a lock; with labels.
+class scene {
+ public:
+  explicit scene(std::size_t receivers = 3);
+  ~scene() { stop(); }
+  void stop();
+
+ private:
+  std::optional<cancel_source> over_;
+  std::thread thread_;
+};
+
+}  // namespace leash::test
