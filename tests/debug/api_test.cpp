@@ -139,9 +139,8 @@ TEST(Api, LeaksComeWithReasonAndPicture) {
   if (!have("xmllint") || !have("node")) return;
   scratch files;
   std::string const all = files.write("leaks", body);
-  auto [text, code] =
-      shell("node -e 'process.stdout.write(JSON.parse(require(\"fs\").readFileSync(0)).svg)' < " + all +
-            " | xmllint --noout -");
+  auto [text, code] = shell("node -e 'process.stdout.write(JSON.parse(require(\"fs\").readFileSync(0)).svg)' < " + all +
+                            " | xmllint --noout -");
   EXPECT_EQ(code, 0) << text;
 }
 TEST(Api, WithoutLeaksThereAreNone) {
