@@ -23,8 +23,8 @@ TEST(Many, ProfilesTakeLittleMemory) {
     o.workers = 2;
     run(o, [&]() -> task<> {
       auto [tx, rx] = channel<int>();
+      std::atomic<std::size_t> arrived{0};
       co_await with_scope([&](scope& s) -> task<> {
-        std::atomic<std::size_t> arrived{0};
         for (std::size_t i = 0; i < many; ++i) {
           s.go([&]() -> task<> {
             ++arrived;
