@@ -10,6 +10,8 @@
 //
 // Cases are looked at in random order, so that none is a favourite: first by hints without locks, which is enough when
 // one is ready; if nothing is found, under all locks.
+//
+// One file: the core and the operations on it are templates over the same cases, and nobody includes one without the other.
 #pragma once
 #include <array>
 #include <concepts>

@@ -326,12 +326,11 @@ struct borrowing_check {
 void check_borrowing(scope_core* s, goroutine_core* child, std::source_location where) {
   worker* w = this_worker;
   if (w == nullptr || w->current == nullptr) return;
-  borrowing_check const check{s, w, where, reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0)),
-                              reinterpret_cast<std::uintptr_t>(w->stack_top)};
-  child->type->each_address(child, const_cast<borrowing_check*>(&check),
-                            [](void* to, const std::byte* begin, std::size_t bytes) {
-                              static_cast<const borrowing_check*>(to)->look(begin, bytes);
-                            });
+  borrowing_check check{s, w, where, reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0)),
+                        reinterpret_cast<std::uintptr_t>(w->stack_top)};
+  child->type->each_address(child, &check, [](void* to, const std::byte* begin, std::size_t bytes) {
+    static_cast<borrowing_check*>(to)->look(begin, bytes);
+  });
 }
 
 void remove_joiner(goroutine_core* target, waiter* w) noexcept {

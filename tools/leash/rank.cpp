@@ -171,18 +171,24 @@ class analyst {
   template <class T>
   using by_site = std::unordered_map<site_key, T, hash_key>;
 
+  /// What a site says of itself.
+  static finding finding_at(const site& at) {
+    finding f;
+    f.key = at.key;
+    f.kind = at.kind;
+    f.state = at.state;
+    f.creator = at.creator;
+    f.stack = at.stack;
+    return f;
+  }
+
   /// Places that had goroutines in the first snapshot and have none in the last.
   void note_vanished() {
     if (tables_.size() < 2) return;
     for (const site& at : tables_.front()) {
       const auto& counts = counts_[at.key];
       if (counts.back() != 0) continue;
-      finding f;
-      f.key = at.key;
-      f.kind = at.kind;
-      f.state = at.state;
-      f.creator = at.creator;
-      f.stack = at.stack;
+      finding f = finding_at(at);
       f.counts = counts;
       f.why.push_back("fell from " + grouped(counts.front()) + " to 0");
       result_.findings.push_back(std::move(f));
@@ -264,12 +270,7 @@ class analyst {
   }
 
   void judge(const site& at) {
-    finding f;
-    f.key = at.key;
-    f.kind = at.kind;
-    f.state = at.state;
-    f.creator = at.creator;
-    f.stack = at.stack;
+    finding f = finding_at(at);
     f.count = at.count;
     f.leaked = at.leaked;
     f.longest = at.longest;
