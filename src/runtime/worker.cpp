@@ -214,13 +214,20 @@ void schedule_last(goroutine_core* g) {
 }
 
 void schedule_yielded(worker& w, goroutine_core* g) noexcept {
-  // Alone on its worker it goes on at once: nobody is woken to take it away. Whatever else comes here is told of by
-  // whoever brings it, and then found together with this one.
-  if (w.rt->sim == nullptr && w.queue.empty() && w.fresh.empty() && w.next.load(std::memory_order_relaxed) == nullptr &&
-      w.rt->global_count.load(std::memory_order_relaxed) == 0 &&
-      w.rt->fresh_chunks.load(std::memory_order_relaxed) == 0) {
-    (void)w.queue.push(g);  // an empty queue has room
-    return;
+  if (w.rt->sim == nullptr) [[likely]] {
+    // Who has not begun goes first: behind the overflow queue a goroutine that polls (`while (!done) co_await yield();`)
+    // has one turn in look_around_every until they have begun, not all turns but one in most_woken.
+    if (!w.fresh.empty() || w.rt->fresh_chunks.load(std::memory_order_relaxed) != 0) {
+      w.rt->inject(g);
+      return;
+    }
+    // Alone on its worker it goes on at once: nobody is woken to take it away. Whatever else comes here is told of by
+    // whoever brings it, and then found together with this one.
+    if (w.queue.empty() && w.next.load(std::memory_order_relaxed) == nullptr &&
+        w.rt->global_count.load(std::memory_order_relaxed) == 0) {
+      (void)w.queue.push(g);  // an empty queue has room
+      return;
+    }
   }
   schedule_last(g);
 }
