@@ -62,13 +62,14 @@ task<> couple(int n) {
   });
 }
 struct table {
-  std::array<mutex, 3> forks;
+  mutex left_fork, middle_fork, right_fork;
+  std::array<mutex*, 3> forks{&left_fork, &middle_fork, &right_fork};
   std::atomic<int> arrived{0};
 };
 task<> dine(table& t, std::size_t i) {
-  auto left = co_await t.forks[i].lock();
+  auto left = co_await t.forks[i]->lock();
   for (++t.arrived; t.arrived < 3;) co_await yield();
-  auto right = co_await t.forks[(i + 1) % 3].lock();
+  auto right = co_await t.forks[(i + 1) % 3]->lock();
 }
 task<> dinner(table& t) {
   static constexpr std::array<const char*, 3> names{"Plato", "Kant", "Hume"};
@@ -76,7 +77,7 @@ task<> dinner(table& t) {
     for (std::size_t i = 0; i < 3; ++i) s.go(named(names[i]), dine, std::ref(t), i);
   });
 }
-task<> wash_up(table& t) { auto fork = co_await t.forks[0].lock(); }
+task<> wash_up(table& t) { auto fork = co_await t.left_fork.lock(); }
 
 // Suspicious: grows, and who could end it lies on the heap.
 task<> subscribe(receiver<int> events) { (void)co_await events.recv(); }

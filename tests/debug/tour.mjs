@@ -7,7 +7,6 @@ await drive(async () => {
   await size(1200, 900);
   await ready('overview');
   await until('document.querySelectorAll("#chart polygon").length > 3');
-  await until('JSON.parse(document.querySelector("#chart text:last-of-type") ? "true" : "false")');
   await shown('dashed');
   await until('fetch("/debug/leash/api/overview").then(r => r.json()).then(o => o.history.at.length > 12)');  // something to be seen in the chart
   for (const [name, width, height] of [['wide', 1200, 900], ['narrow', 420, 900]]) {

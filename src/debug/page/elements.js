@@ -14,7 +14,7 @@ function h(kind, attributes, ...children) {
     else if (k === 'style') for (const [p, x] of Object.entries(v)) e.style.setProperty(p, x);
     else if (v !== undefined && v !== false && v !== null) e.setAttribute(k, v === true ? '' : v);
   }
-  e.append(...children.flat().filter(c => c !== null && c !== undefined && c !== false));
+  e.append(...children.flat(Infinity).filter(c => c !== null && c !== undefined && c !== false));
   return e;
 }
 function s(tag, attributes, ...children) {
@@ -52,12 +52,12 @@ function table(heads, rows, empty) {
   const cls = head => ({'#': '.n', '~': '.wide', '\'': '.t'})[head[0]] || '';
   return h('div.scroll', {}, h('table', {},
     h('thead', {}, h('tr', {}, heads.map(t => h('th' + cls(t), {scope: 'col'}, t.replace(/^[#~']/, ''))))),
-    h('tbody', {}, rows.map(r => h('tr', {}, r.map((c, i) => h('td' + cls(heads[i]), {}, c)))))));
+    h('tbody', {}, rows.map(r => h('tr', {}, r.map((c, i) => h('td' + cls(heads[i]), {'data-head': heads[i].replace(/^[#~']/, '')}, h('div', {}, c))))))));
 }
 const details = (key, summary, ...parts) => h('details', {'data-key': key}, h('summary', {}, summary), ...parts);
 // One of several: `now` is pressed, the others call choose(value).
 const choice = (name, values, now, choose) => h('span.choice', {role: 'group', 'aria-label': name}, values.map(([value, text]) =>
-  h('button', {id: name.replace(/\W/g, '_') + '_' + value, 'aria-pressed': String(value === now), onclick: () => choose(value)}, text)));
+  h('button', {type: 'button', id: name.replace(/\W/g, '_') + '_' + value, 'aria-pressed': String(value === now), onclick: () => choose(value)}, text)));
 function pages(offset, limit, total, turn) {
   if (total <= limit && offset === 0) return null;
   return h('span', {}, h('button', {id: 'previous', title: 'key b', disabled: offset === 0, onclick: () => turn(Math.max(0, offset - limit))}, 'Previous'), ' ',

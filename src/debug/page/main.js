@@ -25,7 +25,7 @@ async function render(fresh) {
     const at = focusNow(), kept = !fresh && form && form.contains(document.activeElement);
     if (!fresh && form) parts[0] = form;
     if (kept) { while (form.nextSibling) form.nextSibling.remove(); $main.append(...parts.slice(1)); } else $main.replaceChildren(...parts);
-    for (const d of $main.querySelectorAll('details')) d.open = !fresh && before.has(d.dataset.key) ? before.get(d.dataset.key) : d.dataset.open === 'true';
+    for (const d of $main.querySelectorAll('details')) d.open = !fresh && before.has(d.dataset.key) ? before.get(d.dataset.key) : 'open' in d.dataset;
     if (at && !kept) $main.querySelector(at)?.focus({preventScroll: true});
     status(paused ? 'paused' : 'live \u00b7 ' + clock(Date.now()));
     document.body.dataset.ready = view;

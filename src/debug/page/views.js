@@ -41,7 +41,7 @@ const show = {
       filterForm(q, l.states),
       h('div.row', {}, h('span', {}, count(l.matching) + ' of ' + plural(l.total, 'goroutine') + (l.matching > limit ? ', longest wait first; shown: ' +
         (offset + 1) + ' to ' + Math.min(offset + limit, l.matching) : '')), pages(offset, limit, Math.min(l.matching, 10000), to => go('goroutines', {...q, offset: to}))),
-      table(['#Id', 'Name', '\'State', '#For', 'At', '~Started at', '~Labels'], l.goroutines.map(g => [
+      table(['#Id', '\'Name', '\'State', '#For', 'At', '~Started at', '~Labels'], l.goroutines.map(g => [
         String(g.id), g.name, h('span' + (g.leaked ? '.bad' : ''), {}, link(g.state, 'goroutines', {...q, state: g.state}), g.leaked ? ' (leaked)' : ''), time(g.waiting ? g.since_ms : g.age_ms),
         details('g' + g.id, g.stack.length ? place(own(g)) : 'no stack while it runs', stack(g)),
         place(g.spawned_at), labels(g.labels)]), 'None matches.')];
