@@ -24,8 +24,18 @@ await drive(async () => {
       }
     }
   }
-  await size(1200, 900);
+  // For the documentation: docs/images/ has copies of these.
   await colours('light');
+  await size(1000, 640);
+  for (const [i, view] of views.entries()) {
+    if (!['overview', 'leaks', 'flame'].includes(view)) continue;
+    await key(String((i + 1) % views.length + 1));
+    await ready(views[(i + 1) % views.length]);
+    await key(String(i + 1));
+    await ready(view);
+    await picture('docs-' + view);
+  }
+  await size(1200, 900);
   await key('1');
   await ready('overview');
   await key('s');
