@@ -24,11 +24,11 @@ await drive(async () => {
       }
     }
   }
-  // For the documentation: docs/images/ has copies of these.
+  // For the documentation: docs/img/ has copies of these.
   await colours('light');
-  await size(1000, 640);
   for (const [i, view] of views.entries()) {
     if (!['overview', 'leaks', 'flame'].includes(view)) continue;
+    await size(1000, view === 'flame' ? 380 : 620);
     await key(String((i + 1) % views.length + 1));
     await ready(views[(i + 1) % views.length]);
     await key(String(i + 1));

@@ -87,9 +87,15 @@ const show = {
 
   async suspects() {
     const l = await ask('suspects');
+    const alike = new Map();  // those that wait and were started at the same places are told once, by the most suspicious
+    for (const g of l.suspects) {
+      const at = own(g) || {}, key = [g.state, at.file, at.line, g.spawned_at.file, g.spawned_at.line].join();
+      if (!alike.has(key)) alike.set(key, {...g, others: 0}); else ++alike.get(key).others;
+    }
     return [h('p.dim', {}, 'What looks as if it leaked, but is not proved to, with what stands against a proof. Most suspicious first.'),
-      table(['#Score', 'Goroutine', 'Why'], l.suspects.map(g => [g.score.toFixed(2), link(call(g), 'goroutines', {id: g.id}),
-        details('s' + g.id, g.why, stack(g))]), 'Nothing is suspicious.'),
+      table(['#Score', 'Goroutine', 'Why'], [...alike.values()].map(g => [g.score.toFixed(2), [link(call(g), 'goroutines', {id: g.id}),
+        g.others ? [' and ', link(plural(g.others, 'other') + ' like it', 'goroutines', {state: g.state, site: line(own(g) || g.spawned_at)})] : ''],
+        details('s' + line(own(g)) + line(g.spawned_at), g.why, stack(g))]), 'Nothing is suspicious.'),
       l.total > l.suspects.length ? h('p.dim', {}, 'and ' + count(l.total - l.suspects.length) + ' more') : null];
   },
 
