@@ -244,7 +244,8 @@ TEST(Report, of_a_process_that_answers_nonsense_does_without_pictures) {
 // ---- fleets --------------------------------------------------------------------------------------------------------------
 TEST(Fleet, ranks_over_all_instances_and_keeps_history) {
   std::atomic<std::uint64_t> n{0};
-  server leaky([&](const std::string&) { return ok(counts(n += 10)); }),
+  server leaky(
+      [&](const std::string& path) { return path.find("leak") == path.npos ? ok(counts(n += 10)) : not_found; }),
       fine([](const std::string&) { return ok(counts(10)); });
   const test::scratch files;
   const std::string list = files.write("targets.json", R"([{"targets": [")" + leaky.address() + R"(", ")" +

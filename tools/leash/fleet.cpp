@@ -107,8 +107,9 @@ look look_of(const std::string& instance, reply r) {
   }
   if (!r.proof) return l;
   try {
-    l.proven = named_sites(read_profile(std::move(*r.proof), s, instance), s);
-    l.proof = true;
+    const profile p = read_profile(std::move(*r.proof), s, instance);
+    l.proof = p.of_leaks;
+    if (l.proof) l.proven = named_sites(p, s);
   } catch (const input_error&) {  // something else is served there
   }
   return l;

@@ -193,7 +193,8 @@ std::vector<look> store::instances(std::int64_t since) const {
               "WHERE time >= ? "
               "GROUP BY address ORDER BY address");
   s.bind(since);
-  while (s.step()) all.push_back({s.text(0), s.number(1), static_cast<std::uint64_t>(s.number(2)), s.text(3), {}});
+  while (s.step())
+    all.push_back({s.text(0), s.number(1), static_cast<std::uint64_t>(s.number(2)), s.text(3), {}, false, {}});
   return all;
 }
 

@@ -105,7 +105,10 @@ std::optional<profile> target::take_proof(symbols& s, const take_options& o, std
     return {};
   }
   try {
-    return read_profile(std::move(a.body), s, text_);
+    profile p = read_profile(std::move(a.body), s, text_);
+    if (p.of_leaks) return p;
+    why_not = "what it answers is not a goroutineleak profile, but one of all goroutines";
+    return {};
   } catch (const input_error& e) {
     why_not = std::string("its goroutineleak profile cannot be read: ") + e.what();
     return {};
