@@ -3,6 +3,7 @@
 #include <leash/after_func.hpp>
 #include <leash/blocking.hpp>
 #include <leash/boundary.hpp>
+#include <leash/broadcast.hpp>
 #include <leash/cancel.hpp>
 #include <leash/channel.hpp>
 #include <leash/condition.hpp>
@@ -25,3 +26,4 @@
 #include <leash/tracked.hpp>
 #include <leash/version.hpp>
 #include <leash/wait_group.hpp>
+#include <leash/watch.hpp>
