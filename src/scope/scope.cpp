@@ -144,9 +144,18 @@ bool scope_core::hold_open() noexcept {
   return true;
 }
 
-void scope_core::remove(goroutine_core* g) noexcept {
+bool scope_core::take_place() noexcept {
+  if (limit == 0) return true;
+  spin_guard guard(lock);
+  if (running >= limit) return false;
+  ++running;
+  return true;
+}
+
+void scope_core::give_place() noexcept {
+  if (limit == 0) return;
   goroutine_core* next = nullptr;
-  if (limit != 0) {
+  {
     spin_guard guard(lock);
     if ((next = waiting_head) != nullptr) {
       waiting_head = next->next;
@@ -158,6 +167,10 @@ void scope_core::remove(goroutine_core* g) noexcept {
     }
   }
   if (next != nullptr) schedule(next);
+}
+
+void scope_core::remove(goroutine_core* g) noexcept {
+  give_place();
   scope_shard& shard = shard_at(g->shard);
   bool emptied_shard = false;
   {
