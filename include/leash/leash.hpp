@@ -1,6 +1,7 @@
 // All of leash.
 #pragma once
 #include <leash/after_func.hpp>
+#include <leash/as_completed.hpp>
 #include <leash/blocking.hpp>
 #include <leash/boundary.hpp>
 #include <leash/broadcast.hpp>
