@@ -9,6 +9,7 @@
 #include <leash/channel.hpp>
 #include <leash/condition.hpp>
 #include <leash/context.hpp>
+#include <leash/every.hpp>
 #include <leash/gather.hpp>
 #include <leash/leak.hpp>
 #include <leash/looking.hpp>
