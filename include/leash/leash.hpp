@@ -3,6 +3,7 @@
 #include <leash/after_func.hpp>
 #include <leash/as_completed.hpp>
 #include <leash/blocking.hpp>
+#include <leash/blocking_limit.hpp>
 #include <leash/boundary.hpp>
 #include <leash/broadcast.hpp>
 #include <leash/cancel.hpp>
