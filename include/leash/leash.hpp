@@ -22,6 +22,7 @@
 #include <leash/semaphore.hpp>
 #include <leash/shared.hpp>
 #include <leash/shared_mutex.hpp>
+#include <leash/shutdown.hpp>
 #include <leash/single_flight.hpp>
 #include <leash/sleep.hpp>
 #include <leash/suspects.hpp>
