@@ -1,5 +1,6 @@
 // Mails that must go out, whatever dies meanwhile: published into a file, sent by consumers, until ^C.
 #include <iostream>
+#include <leash/leash.hpp>
 #include <leash/mq.hpp>
 
 namespace mq = leash::mq;
@@ -12,7 +13,7 @@ task<> send_mail(const mq::message& m) {
   std::cout << "sent to " + m.body + " (attempt " + std::to_string(m.attempt) + ")\n";
 }
 
-task<> serve(leash::shutdown& stop, std::string file, bool once) {
+task<> serve(leash::shutdown_request& stop, std::string file, bool once) {
   auto mails = co_await mq::open_sqlite({.file = file, .name = "mails", .ordered_by_key = true});
   for (const char* to : {"ann@example.org", "bob@example.org", "nobody"})
     co_await mails.publish(to,
@@ -34,5 +35,6 @@ task<> serve(leash::shutdown& stop, std::string file, bool once) {
 int main(int argc, char** argv) {
   std::string const file = argc > 1 ? argv[1] : "mails.db";
   bool const once = argc > 2;
-  leash::run([&] { return leash::with_shutdown([&](leash::shutdown& stop) { return serve(stop, file, once); }); });
+  leash::run(
+      [&] { return leash::with_shutdown([&](leash::shutdown_request& stop) { return serve(stop, file, once); }); });
 }

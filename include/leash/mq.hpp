@@ -11,7 +11,8 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
-#include <leash/leash.hpp>
+#include <leash/scope.hpp>
+#include <leash/watch.hpp>
 #include <memory>
 #include <source_location>
 #include <stdexcept>
@@ -54,9 +55,9 @@ struct message {
 
 /// Every member has a default.
 struct publish_options {
-  std::string key;  // messages of one key come in their order, where the queue is ordered_by_key
-  std::string
-      idempotency_key;  // a second publish with the same one does nothing, for as long as the queue remembers it
+  std::string key = {};  // messages of one key come in their order, where the queue is ordered_by_key
+  // A second publish with the same one does nothing, for as long as the queue remembers it.
+  std::string idempotency_key = {};
 };
 struct receipt {
   std::string id;
@@ -147,7 +148,7 @@ class queue {
 
 /// Every member but the file has a default.
 struct sqlite_options {
-  std::string file;            // made if it is not there. Any number of processes of one machine may share it
+  std::string file = {};       // made if it is not there. Any number of processes of one machine may share it
   std::string name = "queue";  // several queues may share a file
   bool ordered_by_key = false;
   std::uint64_t max_bytes = 0;                         // of the file; 0: as the disk allows. Beyond: failure::full
@@ -241,10 +242,11 @@ class consumer {
  private:
   template <class F>
   static task<> call_handler(F& f, const message& m) {
-    if constexpr (is_task<std::remove_cvref_t<std::invoke_result_t<F&, const message&>>>) {
+    using raw = std::remove_cvref_t<std::invoke_result_t<F&, const message&>>;
+    if constexpr (is_task<raw> || operation<raw>) {
       (void)co_await f(m);
     } else {
-      f(m);
+      (void)f(m);
       co_return;
     }
   }

@@ -36,11 +36,11 @@ class [[nodiscard]] requested_operation : public recv_operation<std::monostate> 
 };
 
 /// What the body of with_shutdown is told by. Thread safety: any number of goroutines and threads at once.
-class shutdown {
+class shutdown_request {
  public:
-  shutdown(const shutdown&) = delete;
-  shutdown& operator=(const shutdown&) = delete;
-  ~shutdown();
+  shutdown_request(const shutdown_request&) = delete;
+  shutdown_request& operator=(const shutdown_request&) = delete;
+  ~shutdown_request();
 
   /// Waits until draining begins; at once if it has. Selectable. Wait reason: `chan receive`. Cancellation: first.
   requested_operation requested() noexcept { return requested_operation(asked_.channel()); }
@@ -56,7 +56,7 @@ class shutdown {
   }
 
   /// For the library.
-  explicit shutdown(const shutdown_options&, std::source_location where);
+  explicit shutdown_request(const shutdown_options&, std::source_location where);
   cancel_source& end_source() noexcept;
 
  private:
@@ -67,7 +67,7 @@ class shutdown {
 
 template <class R, class B>
 task<maybe_t<R>> run_shutdown(shutdown_options o, kept_body<B> body, std::source_location where) {
-  shutdown stop(o, where);
+  shutdown_request stop(o, where);
   maybe_t<R> result{};
   co_await with_scope([&](scope& s) -> task<> {
     s.go(named("shutdown"), [&stop, bound = o.drain_within]() -> task<> {
@@ -82,7 +82,7 @@ task<maybe_t<R>> run_shutdown(shutdown_options o, kept_body<B> body, std::source
   co_return result;
 }
 
-/// Runs `body(shutdown&)` with the signals of the options caught: the first drains, the second ends.
+/// Runs `body(shutdown_request&)` with the signals of the options caught: the first drains, the second ends.
 ///
 /// First signal: `requested()` completes and what runs in `until_requested` is cancelled; the rest goes on, to finish what
 /// it has begun. Second signal, or drain_within after the first: the whole body is cancelled. When it returns, the signals
@@ -95,16 +95,16 @@ task<maybe_t<R>> run_shutdown(shutdown_options o, kept_body<B> body, std::source
 /// requested() is live in the proof, and run() does not end by deadlock_error.
 template <class B>
   requires(!std::same_as<std::remove_cvref_t<B>, shutdown_options>)
-task<maybe_t<body_t<B, shutdown&>>> with_shutdown(const shutdown_options& o, B&& body,
-                                                  std::source_location where = std::source_location::current()) {
+task<maybe_t<body_t<B, shutdown_request&>>> with_shutdown(
+    const shutdown_options& o, B&& body, std::source_location where = std::source_location::current()) {
   if (o.drain_within < nanoseconds::zero() || o.same_request < nanoseconds::zero())
     throw_invalid("with_shutdown: a negative duration", where);
-  return run_shutdown<body_t<B, shutdown&>>(o, kept_body<B>(std::forward<B>(body)), where);
+  return run_shutdown<body_t<B, shutdown_request&>>(o, kept_body<B>(std::forward<B>(body)), where);
 }
 template <class B>
-task<maybe_t<body_t<B, shutdown&>>> with_shutdown(B&& body,
-                                                  std::source_location where = std::source_location::current()) {
-  return run_shutdown<body_t<B, shutdown&>>(shutdown_options{}, kept_body<B>(std::forward<B>(body)), where);
+task<maybe_t<body_t<B, shutdown_request&>>> with_shutdown(
+    B&& body, std::source_location where = std::source_location::current()) {
+  return run_shutdown<body_t<B, shutdown_request&>>(shutdown_options{}, kept_body<B>(std::forward<B>(body)), where);
 }
 
 }  // namespace leash

@@ -6,6 +6,9 @@
 #include <atomic>
 #include <cmath>
 #include <leash/mq.hpp>
+#include <leash/select.hpp>
+#include <leash/semaphore.hpp>
+#include <leash/sleep.hpp>
 #include <map>
 #include <mutex>
 #include <tuple>
@@ -31,12 +34,33 @@ struct consumer::state {
   std::atomic<bool> running{false};
   std::atomic<std::uint64_t> handled{0}, retried{0}, buried{0}, given_back{0}, lost{0}, store_failures{0};
 
+  struct entry {
+    delivery what;
+    cancel_source stop = cancel_source();  // of its handler: another consumer has the message
+    bool lost = false;
+    explicit entry(delivery d) : what(std::move(d)) {}
+  };
   std::mutex lock;
-  std::map<const void*, delivery> taken;  // by lease
+  std::map<const void*, entry> taken;  // by lease
 
   void add(const delivery& d) {
     std::lock_guard guard(lock);
-    taken.emplace(d.lease.get(), d);
+    taken.try_emplace(d.lease.get(), d);
+  }
+  cancel_source stop_of(const delivery& d) {
+    std::lock_guard guard(lock);
+    return taken.at(d.lease.get()).stop.dup();
+  }
+  bool is_lost(const delivery& d) {
+    std::lock_guard guard(lock);
+    return taken.at(d.lease.get()).lost;
+  }
+  void lose(const delivery& d) {
+    std::lock_guard guard(lock);
+    auto const at = taken.find(d.lease.get());
+    if (at == taken.end()) return;
+    at->second.lost = true;
+    at->second.stop.cancel("its visibility time was over");
   }
   void settled(const delivery& d) {
     std::lock_guard guard(lock);
@@ -45,8 +69,8 @@ struct consumer::state {
   std::vector<delivery> unsettled() {
     std::lock_guard guard(lock);
     std::vector<delivery> all;
-    for (auto& [lease, d] : taken) all.push_back(std::move(d));
-    taken.clear();
+    for (auto& [lease, e] : taken)
+      if (!e.lost) all.push_back(e.what);
     return all;
   }
 
@@ -99,7 +123,7 @@ struct consumer::work {
       std::vector<semaphore::permit> free;
       {
         auto won = co_await select(st.drained.recv(), places.acquire());
-        if (won.index() == 0) co_return;
+        if (won.index() == 0 || st.drained.ended()) co_return;  // both may have been ready
         free.push_back(std::get<1>(std::move(won)));
       }
       while (free.size() < most_at_once) {
@@ -149,18 +173,17 @@ struct consumer::work {
       failure = "its last attempt came to no end: its process died, or could not reach the queue";
       final = true;
     } else {
-      std::atomic<bool> gone = false;
+      cancel_source stop = st.stop_of(d);
+      auto const body = [&]() -> task<> {
+        if (st.o.handler_limit == nanoseconds::zero()) {
+          co_await h.call(h.handler, d.what);
+          finished = true;
+        } else {
+          finished = co_await with_timeout(st.o.handler_limit, [&] { return h.call(h.handler, d.what); });
+        }
+      };
       try {
-        co_await with_scope([&](scope& s) -> task<> {
-          s.go(named("mq heartbeat"), [this, &s, &d, &gone] { return keep(s, d, gone); });
-          if (st.o.handler_limit == nanoseconds::zero()) {
-            co_await h.call(h.handler, d.what);
-            finished = true;
-          } else {
-            finished = co_await with_timeout(st.o.handler_limit, [&] { return h.call(h.handler, d.what); });
-          }
-          s.cancel("the message was handled");
-        });
+        (void)co_await with_cancel(stop, body);
         if (!finished) failure = "the handler ran longer than its limit";
       } catch (const rejected& e) {
         failure = std::string("rejected: ") + e.what();
@@ -170,7 +193,7 @@ struct consumer::work {
       } catch (...) {
         failure = "the handler threw something that is no std::exception";
       }
-      if (gone && !finished) {
+      if (!finished && st.is_lost(d)) {
         ++st.lost;
         st.settled(d);
         st.tell(&d.what, "its visibility time was over: another consumer may handle it");
@@ -181,16 +204,17 @@ struct consumer::work {
     co_await settle(std::move(d), finished, final, std::move(failure));
   }
 
-  /// Renews the message's time while its handler runs.
-  task<> keep(scope& s, const delivery& d, std::atomic<bool>& gone) {
+  /// Renews the time of what was taken and is not settled. One goroutine for all, beside the handlers: one that a handler had
+  /// started would keep the handler's frames in use, and nothing that waits in there could be proved to be leaked.
+  task<> beat() {
     for (;;) {
       co_await sleep(st.o.visibility / 3);
-      try {
-        if (co_await st.q.store().extend(d, st.o.visibility)) continue;
-        gone = true;
-        s.cancel("its visibility time was over");
-      } catch (const error& e) {
-        st.store_failed(e.what());
+      for (auto& d : st.unsettled()) {
+        try {
+          if (!co_await st.q.store().extend(d, st.o.visibility)) st.lose(d);
+        } catch (const error& e) {
+          st.store_failed(e.what());
+        }
       }
     }
   }
@@ -228,10 +252,12 @@ struct consumer::work {
   }
 
   task<> give_back_the_rest() {
-    for (auto& d : st.unsettled())
+    for (auto& d : st.unsettled()) {
       co_await stubborn([&]() -> task<> {
         ++(co_await st.q.store().put_back(d, nanoseconds::zero(), false) ? st.given_back : st.lost);
       });
+      st.settled(d);
+    }
   }
 };
 
@@ -246,9 +272,13 @@ task<consumer_counts> consumer::run_all(handler_ref h) {
   } const alone(state_->running);
   work w(*state_, h);
   auto const body = [&]() -> task<> {
-    co_await with_scope({.on_error = on_error::keep_going}, [&](scope& s) -> task<> {
-      co_await w.take_all(s);
-      if (!co_await with_timeout(w.st.o.drain_within, s.join())) s.cancel("draining took longer than allowed");
+    co_await with_scope([&](scope& outer) -> task<> {
+      outer.go(named("mq heartbeat"), [&w] { return w.beat(); });
+      co_await with_scope({.on_error = on_error::keep_going}, [&](scope& s) -> task<> {
+        co_await w.take_all(s);
+        if (!co_await with_timeout(w.st.o.drain_within, s.join())) s.cancel("draining took longer than allowed");
+      });
+      outer.cancel("the consumer has ended");
     });
   };
   // Long enough for all: each has its own bound.

@@ -13,7 +13,9 @@
 //  N1. A message is acknowledged with a round trip: done means that the server knows it.
 //  N2. A dead letter is in its stream before the message is taken out of the other one. Dying in between makes it twice, of
 //      which the server drops one (it has the same id).
+#include <leash/blocking.hpp>
 #include <leash/mq.hpp>
+#include <leash/mutex.hpp>
 
 #if LEASH_MQ_NATS
 #include <nats/nats.h>
@@ -27,8 +29,8 @@ namespace leash::mq {
 
 namespace {
 
-constexpr nanoseconds fetch_waits = std::chrono::milliseconds(250);  // on the server, for a message
-constexpr nanoseconds looks_again = std::chrono::milliseconds(50);   // ordered: at all partitions
+// On the server, for a message. What comes after that waits in the client for the next fetch.
+constexpr nanoseconds fetch_waits = std::chrono::milliseconds(250), partition_waits = std::chrono::milliseconds(10);
 
 template <class T, void (*Destroy)(T*)>
 struct destroys {
@@ -117,7 +119,6 @@ class nats_store : public store {
 
   task<nanoseconds> take(std::vector<delivery>& into, std::size_t most, nanoseconds visible_again) override {
     auto const alone = co_await taking_.lock();
-    nanoseconds look_again = nanoseconds::zero();
     co_await blocking([&] {
       subscribe(visible_again);
       if (!o_.ordered_by_key) {
@@ -127,9 +128,8 @@ class nats_store : public store {
       for (std::size_t i = 0; i < subscriptions_.size() && into.size() < most; ++i)
         fetch(*subscriptions_[(first_ + i) % subscriptions_.size()], into, 1, true);
       ++first_;
-      if (into.empty()) look_again = looks_again;
     });
-    co_return look_again;
+    co_return nanoseconds::zero();  // it has waited on the server
   }
 
   task<bool> acknowledge(const delivery& d) override {
@@ -142,7 +142,8 @@ class nats_store : public store {
   }
   task<bool> put_back(const delivery& d, nanoseconds after, bool) override {
     co_await blocking([&] {
-      check(natsMsg_NakWithDelay(leased(d), after.count(), nullptr), 0, "cannot put a message back");
+      std::int64_t const ms = (after.count() + 999'999) / 1'000'000;
+      check(natsMsg_NakWithDelay(leased(d), ms, nullptr), 0, "cannot put a message back");
       check(natsConnection_FlushTimeout(connection_.get(), wait_ms()), 0, "cannot put a message back");
     });
     changed();
@@ -312,8 +313,7 @@ class nats_store : public store {
     jsFetchRequest ask;
     jsFetchRequest_Init(&ask);
     ask.Batch = static_cast<int>(std::min<std::size_t>(most, 256));
-    ask.Expires = at_once ? wait_ms() * 1'000'000 : fetch_waits.count();
-    ask.NoWait = at_once;
+    ask.Expires = (at_once ? partition_waits : fetch_waits).count();
     natsMsgList list{};
     natsStatus const s = natsSubscription_FetchRequest(&list, &from, &ask);
     for (int i = 0; i < list.Count; ++i) {

@@ -18,7 +18,9 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <leash/blocking.hpp>
 #include <leash/mq.hpp>
+#include <leash/mutex.hpp>
 #include <string>
 #include <string_view>
 

@@ -157,18 +157,18 @@ catcher& signals() {
 
 }  // namespace
 
-shutdown::shutdown(const shutdown_options& o, std::source_location where) {
+shutdown_request::shutdown_request(const shutdown_options& o, std::source_location where) {
   auto [open, opened] = channel<std::monostate>(0, where);
   asked_ = std::move(opened);
   state_ = std::make_shared<shutdown_state>(std::move(open), o, where);
   signals().add(state_);
 }
-shutdown::~shutdown() { signals().remove(state_); }
+shutdown_request::~shutdown_request() { signals().remove(state_); }
 
-bool shutdown::is_requested() const noexcept { return asked_.ended(); }
-int shutdown::signal() const noexcept { return state_->signal; }
-void shutdown::request(std::string_view why) { state_->request(0, why); }
-cancel_source& shutdown::end_source() noexcept { return state_->end; }
-cancel_source& shutdown::drain_source() noexcept { return state_->drain; }
+bool shutdown_request::is_requested() const noexcept { return asked_.ended(); }
+int shutdown_request::signal() const noexcept { return state_->signal; }
+void shutdown_request::request(std::string_view why) { state_->request(0, why); }
+cancel_source& shutdown_request::end_source() noexcept { return state_->end; }
+cancel_source& shutdown_request::drain_source() noexcept { return state_->drain; }
 
 }  // namespace leash

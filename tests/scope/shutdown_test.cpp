@@ -22,19 +22,19 @@ void* handler_of(int n) {
 
 LEASH_TEST(Shutdown, without_a_request_the_body_gives_its_result) {
   EXPECT_EQ(co_await with_shutdown(user_signals,
-                                   [](shutdown& stop) -> task<int> {
+                                   [](shutdown_request& stop) -> task<int> {
                                      EXPECT_FALSE(stop.is_requested());
                                      EXPECT_EQ(stop.signal(), 0);
                                      co_return 3;
                                    }),
             3);
-  EXPECT_TRUE(co_await with_shutdown(user_signals, [](shutdown&) {}));
+  EXPECT_TRUE(co_await with_shutdown(user_signals, [](shutdown_request&) {}));
   EXPECT_EQ(handler_of(SIGUSR1), reinterpret_cast<void*>(SIG_DFL));
 }
 
 LEASH_TEST(Shutdown, the_first_request_ends_what_takes_work_in_and_the_rest_finishes) {
   bool took_in = false, finished = false;
-  EXPECT_TRUE(co_await with_shutdown(user_signals, [&](shutdown& stop) -> task<> {
+  EXPECT_TRUE(co_await with_shutdown(user_signals, [&](shutdown_request& stop) -> task<> {
     co_await with_scope([&](scope& s) -> task<> {
       s.go(named("accepts"), [&]() -> task<> {
         EXPECT_FALSE(co_await stop.until_requested(sleep(1h)));
@@ -54,7 +54,7 @@ LEASH_TEST(Shutdown, the_first_request_ends_what_takes_work_in_and_the_rest_fini
 }
 
 LEASH_TEST(Shutdown, the_second_request_ends_the_body) {
-  EXPECT_FALSE(co_await with_shutdown(user_signals, [&](shutdown& stop) -> task<> {
+  EXPECT_FALSE(co_await with_shutdown(user_signals, [&](shutdown_request& stop) -> task<> {
     stop.request();
     EXPECT_TRUE(stop.is_requested());
     co_await stop.requested();
@@ -66,7 +66,7 @@ LEASH_TEST(Shutdown, the_second_request_ends_the_body) {
 TEST(Shutdown, draining_is_bounded) {
   leash::testing::simulate(1, []() -> task<> {
     auto const start = now();
-    EXPECT_FALSE(co_await with_shutdown({.signals = {}, .drain_within = 7s}, [](shutdown& stop) -> task<> {
+    EXPECT_FALSE(co_await with_shutdown({.signals = {}, .drain_within = 7s}, [](shutdown_request& stop) -> task<> {
       co_await sleep(1s);
       stop.request();
       co_await sleep(1h);
@@ -76,7 +76,7 @@ TEST(Shutdown, draining_is_bounded) {
 }
 
 LEASH_TEST(Shutdown, requested_is_a_case_of_select) {
-  co_await with_shutdown(user_signals, [](shutdown& stop) -> task<> {
+  co_await with_shutdown(user_signals, [](shutdown_request& stop) -> task<> {
     EXPECT_EQ((co_await select(stop.requested(), sleep(1ms))).index(), 1u);
     stop.request();
     EXPECT_EQ((co_await select(stop.requested(), sleep(1h))).index(), 0u);
@@ -86,7 +86,7 @@ LEASH_TEST(Shutdown, requested_is_a_case_of_select) {
 LEASH_TEST(Shutdown, exceptions_come_out_and_an_end_from_outside_reaches_the_body) {
   bool threw = false;
   try {
-    co_await with_shutdown(user_signals, [](shutdown&) -> task<> {
+    co_await with_shutdown(user_signals, [](shutdown_request&) -> task<> {
       throw std::runtime_error("body");
       co_return;
     });
@@ -94,27 +94,27 @@ LEASH_TEST(Shutdown, exceptions_come_out_and_an_end_from_outside_reaches_the_bod
     threw = true;
   }
   EXPECT_TRUE(threw);
-  EXPECT_FALSE(co_await with_timeout(1ms, with_shutdown(user_signals, [](shutdown&) { return sleep(1h); })));
+  EXPECT_FALSE(co_await with_timeout(1ms, with_shutdown(user_signals, [](shutdown_request&) { return sleep(1h); })));
 }
 
 LEASH_TEST(Shutdown, signals_that_cannot_be_caught_and_negative_times_are_refused) {
   for (int n : {SIGKILL, 0, 1000}) {
     bool threw = false;
     try {
-      co_await with_shutdown({.signals = {SIGUSR1, n}}, [](shutdown&) {});
+      co_await with_shutdown({.signals = {SIGUSR1, n}}, [](shutdown_request&) {});
     } catch (const std::system_error&) {
       threw = true;
     }
     EXPECT_TRUE(threw) << n;
   }
   EXPECT_EQ(handler_of(SIGUSR1), reinterpret_cast<void*>(SIG_DFL));
-  EXPECT_THROW((void)with_shutdown({.drain_within = -1s}, [](shutdown&) {}), std::invalid_argument);
+  EXPECT_THROW((void)with_shutdown({.drain_within = -1s}, [](shutdown_request&) {}), std::invalid_argument);
 }
 
 LEASH_TEST_REAL(Shutdown, one_signal_drains_and_two_end) {
   for (bool twice : {false, true}) {
     bool drained = false;
-    bool const whole = co_await with_shutdown(user_signals, [&](shutdown& stop) -> task<> {
+    bool const whole = co_await with_shutdown(user_signals, [&](shutdown_request& stop) -> task<> {
       ::kill(::getpid(), SIGUSR1);
       co_await stop.requested();
       EXPECT_EQ(stop.signal(), SIGUSR1);
@@ -133,10 +133,11 @@ LEASH_TEST_REAL(Shutdown, a_signal_reaches_all_that_want_it_and_no_others) {
   co_await with_scope([&](scope& s) -> task<> {
     for (int i = 0; i < 3; ++i)
       s.go(named("inner"), [] {
-        return with_shutdown({.signals = {SIGUSR1}}, [](shutdown& stop) -> task<> { co_await stop.requested(); });
+        return with_shutdown({.signals = {SIGUSR1}},
+                             [](shutdown_request& stop) -> task<> { co_await stop.requested(); });
       });
     auto other = s.go(named("other"), [] {
-      return with_shutdown({.signals = {SIGUSR2}}, [](shutdown& stop) -> task<> { co_await stop.requested(); });
+      return with_shutdown({.signals = {SIGUSR2}}, [](shutdown_request& stop) -> task<> { co_await stop.requested(); });
     });
     EXPECT_TRUE(co_await parked("inner", "chan receive", 3));
     EXPECT_TRUE(co_await parked("other", "chan receive", 1));
@@ -149,7 +150,7 @@ LEASH_TEST_REAL(Shutdown, a_signal_reaches_all_that_want_it_and_no_others) {
 }
 
 LEASH_TEST_REAL(Shutdown, a_signal_soon_after_the_first_is_the_same_request) {
-  EXPECT_TRUE(co_await with_shutdown({.signals = {SIGUSR1}, .same_request = 1h}, [&](shutdown& stop) -> task<> {
+  EXPECT_TRUE(co_await with_shutdown({.signals = {SIGUSR1}, .same_request = 1h}, [&](shutdown_request& stop) -> task<> {
     ::kill(::getpid(), SIGUSR1);
     co_await stop.requested();
     ::kill(::getpid(), SIGUSR1);
@@ -159,7 +160,7 @@ LEASH_TEST_REAL(Shutdown, a_signal_soon_after_the_first_is_the_same_request) {
 
 // In the proof: a signal may come. Without one who waits for an end that nobody holds is leaked.
 LEASH_TEST(Shutdown, who_waits_for_a_request_is_live) {
-  co_await with_shutdown(user_signals, [](shutdown& stop) -> task<> {
+  co_await with_shutdown(user_signals, [](shutdown_request& stop) -> task<> {
     co_await with_scope([&](scope& s) -> task<> {
       s.go(named("drains"), [&]() -> task<> { co_await stop.requested(); });
       EXPECT_TRUE(co_await parked("drains", "chan receive"));
@@ -170,7 +171,7 @@ LEASH_TEST(Shutdown, who_waits_for_a_request_is_live) {
 }
 
 LEASH_TEST_OF_LEAKS(Shutdown, in_it_leaks_are_proved_all_the_same) {
-  co_await with_shutdown(user_signals, [](shutdown&) -> task<> {
+  co_await with_shutdown(user_signals, [](shutdown_request&) -> task<> {
     co_await with_scope([](scope& s) -> task<> {
       auto [tx, rx] = channel<int>();
       s.go(

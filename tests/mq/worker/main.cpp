@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <iostream>
+#include <leash/leash.hpp>
 #include <leash/mq.hpp>
 #include <string>
 
