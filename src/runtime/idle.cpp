@@ -243,6 +243,8 @@ void sleep_until(worker& w, std::int64_t until) noexcept {
     if (until != INT64_MAX && steady_now() >= until) break;
     if (seat != nullptr) {
       std::lock_guard turn(seat->turn);  // who polls now does not for long
+      // Woken before its turn, its interrupt may have let out somebody else.
+      if (w.wake_word.load(std::memory_order_acquire) != 0) break;
       w.in_reactor = true;
       seat->wait(until);
       w.in_reactor = false;

@@ -85,7 +85,7 @@ LEASH_TEST_REAL(Resolve, numbers_and_names) {
 LEASH_TEST_REAL(Resolve, what_is_unknown_is_an_error) {
   bool failed = false;
   try {
-    (void)co_await net::resolve("no such host", "80");
+    (void)co_await net::resolve(std::string(300, 'x'), "80");
   } catch (const net::system_error&) {
     failed = true;
   }
@@ -96,7 +96,7 @@ LEASH_TEST_REAL(Resolve, nobody_waits_for_a_name_when_the_context_ends) {
   for (int i = 0; i < 20; ++i) {
     auto r = co_await with_timeout(std::chrono::microseconds(i * 10), [&]() -> task<> {
       try {
-        (void)co_await net::resolve("localhost.", "80");
+        (void)co_await net::resolve("localhost", "80");
       } catch (const net::system_error&) {
       }
     });
