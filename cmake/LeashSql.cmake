@@ -26,7 +26,7 @@ endif()
 
 if(LEASH_HAS_SQL)
   file(GLOB sql_sources CONFIGURE_DEPENDS src/sql/*.cpp)
-  file(GLOB sql_headers CONFIGURE_DEPENDS include/leash/sql*.hpp)
+  file(GLOB sql_headers CONFIGURE_DEPENDS include/leash/sql.hpp include/leash/sql/*.hpp)
   add_library(leash_sql ${sql_sources})
   add_library(leash::sql ALIAS leash_sql)
   set_target_properties(leash_sql PROPERTIES EXPORT_NAME sql VERSION ${PROJECT_VERSION}

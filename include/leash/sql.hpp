@@ -2,9 +2,9 @@
 //
 // A library of its own, leash::sql, with each database only where its client library was found.
 #pragma once
-#include <leash/sql_connection.hpp>
-#include <leash/sql_error.hpp>
-#include <leash/sql_listen.hpp>
-#include <leash/sql_pool.hpp>
-#include <leash/sql_row.hpp>
-#include <leash/sql_value.hpp>
+#include <leash/sql/connection.hpp>
+#include <leash/sql/error.hpp>
+#include <leash/sql/listen.hpp>
+#include <leash/sql/pool.hpp>
+#include <leash/sql/row.hpp>
+#include <leash/sql/value.hpp>

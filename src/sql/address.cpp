@@ -27,8 +27,8 @@ target parse_address(std::string_view a) {
   }
   bool const is_url = a.starts_with("postgresql://") || a.starts_with("postgres://");
   if (!is_url && a.find('=') == a.npos)
-    throw error(error_kind::misuse, "a pool's address is sqlite:PATH, postgresql://... or what libpq takes, not '" +
-                                        std::string(a) + "'");
+    throw error(error_kind::misuse,
+                "a pool's address is sqlite:PATH, postgresql://... or what libpq takes, not '" + std::string(a) + "'");
   t.backend = backend::postgres;
   t.where = a;
   return t;

@@ -1,4 +1,4 @@
-#include <leash/sql_connection.hpp>
+#include <leash/sql/connection.hpp>
 
 #include "session.hpp"
 
@@ -33,8 +33,8 @@ task<> make_ready(session& s, goroutine_core* g, std::shared_ptr<const std::stri
     throw error(error_kind::connection, "the connection was lost", "08003", 0, *text);
   }
   if (s.depth > 0 && !s.d->in_transaction())
-    throw error(error_kind::rolled_back, "the database has rolled back the transaction that this belongs to", "25P01", 0,
-                *text);
+    throw error(error_kind::rolled_back, "the database has rolled back the transaction that this belongs to", "25P01",
+                0, *text);
   s.home->started(s, g, std::move(text));
 }
 
@@ -255,8 +255,6 @@ void connection::release() noexcept {
   pool->give_back(std::exchange(s_, nullptr), std::move(permit_));
 }
 int connection::server_process() const noexcept { return s_ != nullptr ? s_->d->server_process() : 0; }
-backend connection::backend() const noexcept {
-  return pool_ != nullptr ? pool_->to.backend : backend::sqlite;
-}
+backend connection::backend() const noexcept { return pool_ != nullptr ? pool_->to.backend : backend::sqlite; }
 
 }  // namespace leash::sql

@@ -5,8 +5,8 @@
 //       short by the shield's bound.
 #pragma once
 #include <cstddef>
-#include <leash/sql_listen.hpp>
-#include <leash/sql_pool.hpp>
+#include <leash/sql/listen.hpp>
+#include <leash/sql/pool.hpp>
 #include <memory>
 #include <string>
 #include <string_view>

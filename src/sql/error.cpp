@@ -1,4 +1,4 @@
-#include <leash/sql_error.hpp>
+#include <leash/sql/error.hpp>
 
 namespace leash::sql {
 

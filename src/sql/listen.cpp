@@ -1,5 +1,5 @@
 #include <leash/sleep.hpp>
-#include <leash/sql_listen.hpp>
+#include <leash/sql/listen.hpp>
 
 #include "session.hpp"
 
@@ -35,9 +35,7 @@ struct reader {
   cancel_source stop;
   std::unique_ptr<driver> d;
 
-  task<> operator()() {
-    (void)co_await with_cancel(stop, read());
-  }
+  task<> operator()() { (void)co_await with_cancel(stop, read()); }
   task<> read() {
     nanoseconds pause = first_pause;
     for (;;) {

@@ -11,20 +11,26 @@ namespace leash::sql {
 // --- a connection's place
 
 open_place::open_place(pool_core* p) noexcept : pool_(p) { p->open.fetch_add(1, std::memory_order_relaxed); }
+session::session(open_place p, std::unique_ptr<driver> made, clock::time_point now) noexcept
+    : place(std::move(p)), d(std::move(made)), opened_at(now) {
+  place.pool().opened.fetch_add(1, std::memory_order_relaxed);
+}
+session::~session() { place.pool().closed_count.fetch_add(1, std::memory_order_relaxed); }
+
 open_place::~open_place() {
   if (pool_ != nullptr) pool_->open.fetch_sub(1, std::memory_order_relaxed);
 }
 
 // --- goroutines of the pool's own
 
-// Starts one under the runtime's root; false, and the callable is gone: there can be none here.
+static bool in_goroutine() noexcept { return this_worker != nullptr && this_worker->current != nullptr; }
+
+// Starts one under the runtime's root; in a goroutine only.
 template <class F>
-static bool start_goroutine(F&& f, std::source_location where = std::source_location::current()) {
-  if (this_worker == nullptr || this_worker->current == nullptr) return false;
+static void start_goroutine(F&& f, std::source_location where = std::source_location::current()) {
   // The caller is a member of the root scope, or of a scope below it: it is open.
   (void)scope::of(runtime_at(this_worker->current->runtime_index)->root_scope)
       .launch(where, nullptr, false, std::forward<F>(f));
-  return true;
 }
 
 // As after_func, for a callable that borrows nothing: whoever acquires while no timer is armed has nothing to do with
@@ -37,10 +43,7 @@ static timer start_later(nanoseconds after, F&& f, std::source_location where = 
   return timer(p);
 }
 
-static task<> close_session(std::unique_ptr<session> s, std::atomic<std::uint64_t>& count) {
-  count.fetch_add(1, std::memory_order_relaxed);
-  co_await s->d->close();
-}
+static task<> close_session(std::unique_ptr<session> s) { co_await s->d->close(); }
 
 namespace {
 
@@ -59,7 +62,7 @@ struct mender {
     if (core->worth_keeping(*s)) {
       core->keep(std::move(s));
     } else {
-      co_await close_session(std::move(s), core->closed_count);
+      co_await close_session(std::move(s));
     }
     permit.release();
   }
@@ -69,7 +72,7 @@ struct closer {
   std::shared_ptr<pool_core> core;
   std::vector<std::unique_ptr<session>> all;
   task<> operator()() {
-    for (auto& s : all) co_await close_session(std::move(s), core->closed_count);
+    for (auto& s : all) co_await close_session(std::move(s));
   }
 };
 
@@ -116,14 +119,13 @@ task<std::unique_ptr<session>> pool_core::take_one() {
       replaced.fetch_add(1, std::memory_order_relaxed);
     }
     if (worth_keeping(*s)) co_return s;
-    co_await close_session(std::move(s), closed_count);
+    co_await close_session(std::move(s));
   }
 }
 
 task<std::unique_ptr<session>> pool_core::open_one() {
   open_place place(this);
   std::unique_ptr<driver> d = co_await open_driver(to, options);
-  opened.fetch_add(1, std::memory_order_relaxed);
   co_return std::make_unique<session>(std::move(place), std::move(d), now());
 }
 
@@ -182,13 +184,12 @@ void pool_core::give_back(session* s, semaphore::permit permit) noexcept {
     keep(std::move(owned));
     return;  // the permit goes after the connection has come (P1)
   }
-  if (!lost || !s->d->closes_at_once()) {
+  if (in_goroutine() && !(lost && s->d->closes_at_once())) {
     try {
-      if (start_goroutine(mender{shared_from_this(), std::move(permit), std::move(owned)})) return;
-    } catch (...) {
+      start_goroutine(mender{shared_from_this(), std::move(permit), std::move(owned)});
+    } catch (...) {  // no memory: what it was to own has gone
     }
   }
-  if (owned != nullptr) closed_count.fetch_add(1, std::memory_order_relaxed);
 }
 
 void pool_core::keep(std::unique_ptr<session> s) noexcept {
@@ -214,14 +215,12 @@ void pool_core::keep(std::unique_ptr<session> s) noexcept {
 
 void pool_core::dispose(std::vector<std::unique_ptr<session>> all) noexcept {
   if (all.empty()) return;
-  if (!all.front()->d->closes_at_once()) {
-    try {
-      if (auto self = weak_from_this().lock(); self != nullptr && start_goroutine(closer{self, std::move(all)})) return;
-    } catch (...) {
-    }
+  auto self = weak_from_this().lock();
+  if (self == nullptr || !in_goroutine() || all.front()->d->closes_at_once()) return;
+  try {
+    start_goroutine(closer{std::move(self), std::move(all)});
+  } catch (...) {
   }
-  closed_count.fetch_add(all.size(), std::memory_order_relaxed);
-  all.clear();
 }
 
 std::vector<std::unique_ptr<session>> pool_core::shut() noexcept {
@@ -251,7 +250,8 @@ void pool_core::watch() {
     std::cerr << "leash: a connection is held by goroutine " << h.who.id << " for "
               << std::chrono::duration_cast<std::chrono::milliseconds>(h.held).count() << " ms, acquired at "
               << h.acquired_at.file_name() << ":" << h.acquired_at.line() << "\n";
-    for (const frame_info& f : h.who.stack) std::cerr << "  " << f.function << "\n  \t" << f.file << ":" << f.line << "\n";
+    for (const frame_info& f : h.who.stack)
+      std::cerr << "  " << f.function << "\n  \t" << f.file << ":" << f.line << "\n";
   }
   std::lock_guard guard(lock);
   watching = false;
@@ -287,7 +287,7 @@ task<> pool_core::sweep() {
     if (!idle.empty() && !closed)
       arm_sweep(std::max(nanoseconds(idle.front()->idle_since + options.max_idle_time - time), nanoseconds(1)));
   }
-  for (auto& s : old) co_await close_session(std::move(s), closed_count);
+  for (auto& s : old) co_await close_session(std::move(s));
 }
 
 std::vector<held_connection> pool_core::held(nanoseconds at_least, bool untold) {
@@ -333,8 +333,8 @@ pool::pool(std::string_view address, pool_options o, std::source_location where)
   if (!has(t.backend))
     throw error(error_kind::misuse, "this build of leash::sql is without " + std::string(name_of(t.backend)));
   if (o.max_open == 0) throw error(error_kind::misuse, "a pool with max_open = 0");
-  for (nanoseconds d : {o.max_lifetime, o.max_idle_time, o.held_limit, o.connect_timeout, o.settle_within,
-                        o.busy_timeout})
+  for (nanoseconds d :
+       {o.max_lifetime, o.max_idle_time, o.held_limit, o.connect_timeout, o.settle_within, o.busy_timeout})
     if (d < nanoseconds::zero()) throw error(error_kind::misuse, "a pool with a negative duration");
   if (t.in_memory) {
     // The database goes with its connection.
@@ -409,7 +409,7 @@ task<> pool::notify(std::string_view channel, std::string_view payload, std::sou
 
 static task<> close_pool(std::shared_ptr<pool_core> core) {
   std::vector<std::unique_ptr<session>> idle = core->shut();
-  for (auto& s : idle) co_await close_session(std::move(s), core->closed_count);
+  for (auto& s : idle) co_await close_session(std::move(s));
   // All permits: every connection has come back, and was closed because of shut().
   semaphore::permit const all = co_await core->permits.acquire(core->options.max_open);
 }

@@ -25,8 +25,8 @@ namespace leash::sql {
 namespace {
 
 // From pg_type.dat: fixed for ever.
-constexpr Oid bool_oid = 16, bytea_oid = 17, int8_oid = 20, int2_oid = 21, int4_oid = 23, oid_oid = 26, float4_oid = 700,
-              float8_oid = 701;
+constexpr Oid bool_oid = 16, bytea_oid = 17, int8_oid = 20, int2_oid = 21, int4_oid = 23, oid_oid = 26,
+              float4_oid = 700, float8_oid = 701;
 
 struct free_result {
   void operator()(PGresult* r) const noexcept { PQclear(r); }
@@ -95,7 +95,8 @@ class encoded {
       case value_type::text: {
         auto& s = *v.get_if<std::string>();
         if (s.find('\0') != s.npos)
-          throw error(error_kind::misuse, "a text with a zero byte, which PostgreSQL cannot hold", "22021", 0, statement);
+          throw error(error_kind::misuse, "a text with a zero byte, which PostgreSQL cannot hold", "22021", 0,
+                      statement);
         return push(s.c_str(), static_cast<int>(s.size()), 0, 0);
       }
       case value_type::bytes: {
@@ -138,7 +139,8 @@ blob decode_bytes(const char* text) {
 template <class N>
 value decode_number(const char* text, int length) {
   N n{};
-  if (std::from_chars(text, text + length, n).ec != std::errc()) return value(std::string_view(text, static_cast<std::size_t>(length)));
+  if (std::from_chars(text, text + length, n).ec != std::errc())
+    return value(std::string_view(text, static_cast<std::size_t>(length)));
   return value(n);
 }
 
@@ -167,7 +169,8 @@ value decode(const PGresult* r, int at, int column) {
 /// Rows that a statement inserted, updated or deleted.
 std::int64_t affected_by(PGresult* r) {
   std::string_view const tag = PQcmdStatus(r);
-  if (!tag.starts_with("INSERT") && !tag.starts_with("UPDATE") && !tag.starts_with("DELETE") && !tag.starts_with("MERGE"))
+  if (!tag.starts_with("INSERT") && !tag.starts_with("UPDATE") && !tag.starts_with("DELETE") &&
+      !tag.starts_with("MERGE"))
     return 0;
   return std::strtoll(PQcmdTuples(r), nullptr, 10);
 }
@@ -201,7 +204,8 @@ class postgres_driver final : public driver {
     c_.reset(co_await blocking([&] { return PQconnectStartParams(keys.data(), values.data(), 0); }));
     if (c_ == nullptr) throw std::bad_alloc();
     PQsetNoticeReceiver(c_.get(), [](void*, const PGresult*) {}, nullptr);
-    for (PostgresPollingStatusType next = PGRES_POLLING_WRITING; next != PGRES_POLLING_OK; next = PQconnectPoll(c_.get())) {
+    for (PostgresPollingStatusType next = PGRES_POLLING_WRITING; next != PGRES_POLLING_OK;
+         next = PQconnectPoll(c_.get())) {
       if (next == PGRES_POLLING_FAILED || PQstatus(c_.get()) == CONNECTION_BAD) throw lost();
       readiness socket(PQsocket(c_.get()));  // it may be another one each time
       if (next == PGRES_POLLING_READING)
@@ -408,10 +412,12 @@ class postgres_driver final : public driver {
   task<> send(const request& q, const encoded& p) {
     auto it = by_text_.find(*q.text);
     if (it == by_text_.end()) {
-      while (cache_.size() >= std::max<std::size_t>(cache_size_, 1)) co_await forget(std::string(cache_.back().text), true);
+      while (cache_.size() >= std::max<std::size_t>(cache_size_, 1))
+        co_await forget(std::string(cache_.back().text), true);
       cache_.push_front({*q.text, {}});
       by_text_.emplace(cache_.front().text, cache_.begin());
-      if (PQsendQueryParams(c_.get(), q.text->c_str(), p.count(), p.types(), p.values(), p.lengths(), p.formats(), 0) == 0)
+      if (PQsendQueryParams(c_.get(), q.text->c_str(), p.count(), p.types(), p.values(), p.lengths(), p.formats(), 0) ==
+          0)
         throw lost(*q.text);
       co_return;
     }
@@ -426,10 +432,10 @@ class postgres_driver final : public driver {
       co_await collect(none, SIZE_MAX);
       one.name = std::move(name);
     }
-    int const sent =
-        cache_size_ == 0
-            ? PQsendQueryParams(c_.get(), q.text->c_str(), p.count(), p.types(), p.values(), p.lengths(), p.formats(), 0)
-            : PQsendQueryPrepared(c_.get(), one.name.c_str(), p.count(), p.values(), p.lengths(), p.formats(), 0);
+    int const sent = cache_size_ == 0 ? PQsendQueryParams(c_.get(), q.text->c_str(), p.count(), p.types(), p.values(),
+                                                          p.lengths(), p.formats(), 0)
+                                      : PQsendQueryPrepared(c_.get(), one.name.c_str(), p.count(), p.values(),
+                                                            p.lengths(), p.formats(), 0);
     if (sent == 0) throw lost(*q.text);
   }
 
@@ -517,7 +523,7 @@ class postgres_driver final : public driver {
   nanoseconds const within_;
   std::unique_ptr<PGconn, free_connection> c_;
   std::unique_ptr<PGcancel, free_cancel> cancel_;
-  std::optional<readiness> socket_;  // goes before the connection, which closes it
+  std::optional<readiness> socket_;          // goes before the connection, which closes it
   std::shared_ptr<const std::string> text_;  // of what runs
   bool broken_ = false;
   std::uint64_t names_ = 0;
@@ -530,7 +536,8 @@ bool worth_retrying(const error& e) {
   if (e.kind() != error_kind::connection) return false;
   std::string_view const m = e.message();
   if (m.find("FATAL:") == m.npos) return true;
-  for (const char* passing : {"starting up", "shutting down", "recovery", "too many", "connection slots", "terminating"})
+  for (const char* passing :
+       {"starting up", "shutting down", "recovery", "too many", "connection slots", "terminating"})
     if (m.find(passing) != m.npos) return true;
   return false;
 }
@@ -556,8 +563,8 @@ task<std::unique_ptr<driver>> open_postgres(const target& t, const pool_options&
     }
   });
   if (!made)
-    throw error(error_kind::timeout,
-                "no connection in time" + (last ? ", at last: " + last->message() : std::string()), "08001");
+    throw error(error_kind::timeout, "no connection in time" + (last ? ", at last: " + last->message() : std::string()),
+                "08001");
   co_return d;
 }
 

@@ -1,4 +1,4 @@
-#include <leash/sql_row.hpp>
+#include <leash/sql/row.hpp>
 
 namespace leash::sql {
 

@@ -19,14 +19,16 @@ class open_place {
   open_place(open_place&& o) noexcept : pool_(std::exchange(o.pool_, nullptr)) {}
   open_place& operator=(open_place&&) = delete;
   ~open_place();
+  pool_core& pool() const noexcept { return *pool_; }
 
  private:
   pool_core* pool_;
 };
 
 struct session {
-  session(open_place p, std::unique_ptr<driver> opened, clock::time_point now) noexcept
-      : place(std::move(p)), d(std::move(opened)), opened_at(now) {}
+  session(open_place, std::unique_ptr<driver>, clock::time_point now) noexcept;
+  session(const session&) = delete;
+  ~session();
 
   open_place place;
   std::unique_ptr<driver> d;
@@ -91,15 +93,16 @@ struct pool_core : std::enable_shared_from_this<pool_core> {
   pool_options const options;
   semaphore permits;
 
-  std::mutex lock;  // all below; for moments, never across a wait
-  std::vector<std::unique_ptr<session>> idle;  // the newest last
+  // Before `idle`: sessions count their end.
+  std::atomic<std::size_t> open{0}, in_use{0}, waiting{0
+  std::mutex lock;                               // all below; for moments, never across a wait
+  std::vector<std::unique_ptr<session>> idle;    // the newest last
   session *oldest = nullptr, *newest = nullptr;  // held
   bool closed = false;
   bool watching = false, sweeping = false;
   std::optional<timer> watch_timer, sweep_timer;
   std::vector<member> members;
-
-  std::atomic<std::size_t> open{0}, in_use{0}, waiting{0};
+};
   std::atomic<std::uint64_t> opened{0}, closed_count{0}, acquired{0}, settled{0}, replaced{0};
 };
 

@@ -503,7 +503,7 @@ class sqlite_driver final : public driver {
   std::size_t const cache_size_;
   nanoseconds const busy_timeout_;
   sqlite3* db_ = nullptr;
-  sqlite3_stmt* current_ = nullptr;  // under way
+  sqlite3_stmt* current_ = nullptr;          // under way
   const std::atomic<bool>* stop_ = nullptr;  // of the job that runs
   sqlite3_int64 changes_before_ = 0;
   bool broken_ = false;
@@ -519,8 +519,7 @@ task<std::unique_ptr<driver>> open_sqlite(const target& t, const pool_options& o
     co_await d->open(t);
     co_return true;
   });
-  if (!made)
-    throw error(error_kind::timeout, "the database was not opened in time (" + t.where + ")", "08001");
+  if (!made) throw error(error_kind::timeout, "the database was not opened in time (" + t.where + ")", "08001");
   co_return d;
 }
 

@@ -1,7 +1,7 @@
 #include <charconv>
 #include <cmath>
 #include <cstdio>
-#include <leash/sql_value.hpp>
+#include <leash/sql/value.hpp>
 
 namespace leash::sql {
 

@@ -127,8 +127,12 @@ server::server() : s_(new state) {
     const char* user = getpwnam("postgres") != nullptr ? "postgres" : "nobody";
     passwd const* p = getpwnam(user);
     if (chown(s_->folder.c_str(), p->pw_uid, p->pw_gid) != 0) throw std::runtime_error("chown");
-    s_->as_user = {"setpriv",       "--reuid=" + std::to_string(p->pw_uid), "--regid=" + std::to_string(p->pw_gid),
-                   "--clear-groups", "--pdeathsig=INT",                      "--"};
+    s_->as_user = {"setpriv",
+                   "--reuid=" + std::to_string(p->pw_uid),
+                   "--regid=" + std::to_string(p->pw_gid),
+                   "--clear-groups",
+                   "--pdeathsig=INT",
+                   "--"};
   } else {
     s_->as_user = {"setpriv", "--pdeathsig=INT", "--"};
   }
@@ -154,7 +158,8 @@ void server::start() {
     // One that was killed leaves processes behind for a moment, and none starts beside them.
     int status = 0;
     if (waitpid(s_->pid, &status, WNOHANG) == s_->pid) s_->pid = -1;
-    if (std::chrono::steady_clock::now() > end) throw std::runtime_error("the server does not start: " + s_->log_text());
+    if (std::chrono::steady_clock::now() > end)
+      throw std::runtime_error("the server does not start: " + s_->log_text());
     std::this_thread::sleep_for(10ms);
   }
 }
@@ -281,8 +286,9 @@ void simulated(body_of_test body, leaks expected) {
 }
 
 task<bool> settled(pool& p, std::size_t idle) {
-  co_return co_await eventually([&] { return p.stats().in_use == 0 && p.stats().idle == idle && p.stats().waiting == 0; },
-                                "connections that are back");
+  co_return co_await eventually(
+      [&] { return p.stats().in_use == 0 && p.stats().idle == idle && p.stats().waiting == 0; },
+      "connections that are back");
 }
 
 }  // namespace leash::test::sql_tests

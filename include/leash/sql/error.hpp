@@ -21,7 +21,7 @@ enum class error_kind : std::uint8_t {
   syntax,         // no such table, column, function; not SQL
   permission,
   disk_full,
-  cancelled,  // on the server, by somebody else or its own timeout
+  cancelled,    // on the server, by somebody else or its own timeout
   rolled_back,  // the database has rolled the transaction back, and the body went on as if it had not
 };
 std::string_view name_of(error_kind) noexcept;

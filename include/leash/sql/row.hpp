@@ -1,7 +1,7 @@
 // row, result: what a statement gives.
 #pragma once
 #include <cstddef>
-#include <leash/sql_value.hpp>
+#include <leash/sql/value.hpp>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -50,7 +50,7 @@ class row {
   std::tuple<T...> as() const {
     if (sizeof...(T) != size()) wrong_size(sizeof...(T));
     return [this]<std::size_t... I>(std::index_sequence<I...>) {
-      return std::tuple<T...>{get<T>(I)...};
+      return std::tuple<T...>{this->template get<T>(I)...};
     }(std::index_sequence_for<T...>{});
   }
 

@@ -3,7 +3,7 @@
 #include <leash/cancel.hpp>
 #include <leash/channel.hpp>
 #include <leash/scope.hpp>
-#include <leash/sql_pool.hpp>
+#include <leash/sql/pool.hpp>
 #include <string>
 #include <vector>
 

@@ -10,7 +10,7 @@
 #pragma once
 #include <leash/boundary.hpp>
 #include <leash/semaphore.hpp>
-#include <leash/sql_row.hpp>
+#include <leash/sql/row.hpp>
 #include <memory>
 #include <optional>
 #include <source_location>

@@ -5,7 +5,7 @@
 #include <functional>
 #include <leash/clock.hpp>
 #include <leash/looking.hpp>
-#include <leash/sql_connection.hpp>
+#include <leash/sql/connection.hpp>
 #include <memory>
 #include <source_location>
 #include <string>
@@ -42,12 +42,12 @@ struct pool_options {
 };
 
 struct pool_stats {
-  std::size_t open = 0;     // connections: idle, in use, or being opened or closed
+  std::size_t open = 0;  // connections: idle, in use, or being opened or closed
   std::size_t idle = 0;
-  std::size_t in_use = 0;   // handles
-  std::size_t waiting = 0;  // goroutines in acquire that have no connection yet
+  std::size_t in_use = 0;                              // handles
+  std::size_t waiting = 0;                             // goroutines in acquire that have no connection yet
   std::uint64_t opened = 0, closed = 0, acquired = 0;  // so far
-  std::uint64_t settled = 0;  // brought to rest after a cancellation, an early end or an open transaction
+  std::uint64_t settled = 0;   // brought to rest after a cancellation, an early end or an open transaction
   std::uint64_t replaced = 0;  // closed because they could not be
 };
 
