@@ -1,29 +1,27 @@
-// Waiting until a descriptor of a client library can be read or written.
+// Waiting until a client library's descriptor can be read or written, by the runtime's reactor.
 #pragma once
-#include <poll.h>
-
-#include <leash/blocking.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
+#include <leash/net/async.hpp>
+#include <leash/select.hpp>
 
 namespace leash::sql {
 
+/// Does not own the descriptor; must go before it is closed. Made in a goroutine.
 class readiness {
  public:
-  explicit readiness(int fd) noexcept : fd_(fd) {}
-  task<> readable() { return wait(POLLIN); }
-  task<> writable() { return wait(POLLOUT); }
-  task<> either() { return wait(POLLIN | POLLOUT); }
+  explicit readiness(int fd) : at_(net::context(), fd) {}
+  readiness(const readiness&) = delete;
+  ~readiness() { at_.release(); }
+
+  task<> readable() { co_await at_.async_wait(at_.wait_read, net::use_goroutine); }
+  task<> writable() { co_await at_.async_wait(at_.wait_write, net::use_goroutine); }
+  task<> either() {
+    (void)co_await select(at_.async_wait(at_.wait_read, net::use_goroutine),
+                          at_.async_wait(at_.wait_write, net::use_goroutine));
+  }
 
  private:
-  task<> wait(short events) {
-    for (;;) {
-      int const n = co_await blocking([fd = fd_, events] {
-        pollfd p{fd, events, 0};
-        return ::poll(&p, 1, 20);
-      });
-      if (n != 0) co_return;
-    }
-  }
-  int fd_;
+  boost::asio::posix::stream_descriptor at_;
 };
 
 }  // namespace leash::sql
