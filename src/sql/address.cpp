@@ -31,6 +31,9 @@ target parse_address(std::string_view a) {
                 "a pool's address is sqlite:PATH, postgresql://... or what libpq takes, not '" + std::string(a) + "'");
   t.backend = backend::postgres;
   t.where = a;
+#if LEASH_SQL_POSTGRES
+  check_postgres_address(t.where);
+#endif
   return t;
 }
 

@@ -158,16 +158,18 @@ task<> cursor::close() {
 
 // --- transactions
 
-int next_level(const session& s) noexcept { return s.depth + 1; }
+int next_level(const session& s) {
+  if (s.depth == 0 && !s.broken && s.d->in_transaction())
+    throw error(error_kind::misuse, "a transaction that was begun by hand is open", "25001");
+  return s.depth + 1;
+}
 
-task<int> begin_level(session& s, transaction_options o) {
+task<> begin_level(session& s, int level, transaction_options o, bool& tried) {
   goroutine_core* const g = co_await this_goroutine{};
   in_use const mine(s);
-  int const level = s.depth + 1;
   auto text = level == 1 ? std::make_shared<const std::string>(s.d->begin_text(o)) : savepoint("SAVEPOINT", level);
   co_await make_ready(s, g, text);
-  if (level == 1 && s.d->in_transaction())
-    throw error(error_kind::misuse, "a transaction that was begun by hand is open", "25001", 0, *text);
+  tried = true;
   if (level == 1) {
     co_await s.d->script(std::move(text));
   } else {
@@ -178,7 +180,6 @@ task<int> begin_level(session& s, transaction_options o) {
     }
   }
   s.depth = level;
-  co_return level;
 }
 
 task<> commit_level(session& s, int level) {

@@ -60,5 +60,7 @@ task<std::unique_ptr<driver>> open_driver(const target&, const pool_options&);
 // Each is in a file that is compiled where its library was found; else a stand-in throws.
 task<std::unique_ptr<driver>> open_sqlite(const target&, const pool_options&);
 task<std::unique_ptr<driver>> open_postgres(const target&, const pool_options&);
+/// Errors: error (misuse).
+void check_postgres_address(const std::string&);
 
 }  // namespace leash::sql

@@ -21,17 +21,7 @@ open_place::~open_place() {
   if (pool_ != nullptr) pool_->open.fetch_sub(1, std::memory_order_relaxed);
 }
 
-// --- goroutines of the pool's own
-
-static bool in_goroutine() noexcept { return this_worker != nullptr && this_worker->current != nullptr; }
-
-// Starts one under the runtime's root; in a goroutine only.
-template <class F>
-static void start_goroutine(F&& f, std::source_location where = std::source_location::current()) {
-  // The caller is a member of the root scope, or of a scope below it: it is open.
-  (void)scope::of(runtime_at(this_worker->current->runtime_index)->root_scope)
-      .launch(where, nullptr, false, std::forward<F>(f));
-}
+// --- later
 
 // As after_func, for a callable that borrows nothing: whoever acquires while no timer is armed has nothing to do with
 // it, and must not count as live because of it.
@@ -50,20 +40,17 @@ namespace {
 /// Brings to rest what came back while it was not. Unwound, or never started, it closes the connection here and now.
 struct mender {
   std::shared_ptr<pool_core> core;
-  semaphore::permit permit;
+  semaphore::permit permit;  // until it is back or closed (P1)
   std::unique_ptr<session> s;
+  bool at_rest;
 
   task<> operator()() {
-    if (!s->broken) {
+    if (!s->broken && !at_rest) {
       core->settled.fetch_add(1, std::memory_order_relaxed);
       co_await bring_to_rest(*s, core->options.settle_within);
       if (s->broken) core->replaced.fetch_add(1, std::memory_order_relaxed);
     }
-    if (core->worth_keeping(*s)) {
-      core->keep(std::move(s));
-    } else {
-      co_await close_session(std::move(s));
-    }
+    if (!core->worth_keeping(*s) || !core->keep(s)) co_await close_session(std::move(s));
     permit.release();
   }
 };
@@ -180,37 +167,30 @@ void pool_core::give_back(session* s, semaphore::permit permit) noexcept {
   if (lost) {
     s->broken = true;
     replaced.fetch_add(1, std::memory_order_relaxed);
-  } else if (s->d->settle_now() && worth_keeping(*s)) {
-    keep(std::move(owned));
-    return;  // the permit goes after the connection has come (P1)
   }
+  bool const at_rest = !lost && s->d->settle_now();
+  if (at_rest && worth_keeping(*s) && keep(owned)) return;  // the permit goes after the connection has come (P1)
   if (in_goroutine() && !(lost && s->d->closes_at_once())) {
     try {
-      start_goroutine(mender{shared_from_this(), std::move(permit), std::move(owned)});
+      start_goroutine(mender{shared_from_this(), std::move(permit), std::move(owned), at_rest});
     } catch (...) {  // no memory: what it was to own has gone
     }
   }
 }
 
-void pool_core::keep(std::unique_ptr<session> s) noexcept {
-  {
-    std::lock_guard guard(lock);
-    if (!closed && idle.size() < options.max_idle) {
-      s->idle_since = now();
-      s->home = nullptr;
-      idle.push_back(std::move(s));  // there is room: see the pool's constructor
-      if (!sweeping && !to.in_memory && options.max_idle_time != nanoseconds::max()) {
-        try {
-          arm_sweep(options.max_idle_time);
-        } catch (...) {  // the next one does
-        }
-      }
-      return;
+bool pool_core::keep(std::unique_ptr<session>& s) noexcept {
+  std::lock_guard guard(lock);
+  if (closed || idle.size() >= options.max_idle) return false;
+  s->idle_since = now();
+  s->home = nullptr;
+  idle.push_back(std::move(s));  // there is room: see the pool's constructor
+  if (!sweeping && !to.in_memory && options.max_idle_time != nanoseconds::max()) {
+    try {
+      arm_sweep(options.max_idle_time);
+    } catch (...) {  // the next one does
     }
   }
-  std::vector<std::unique_ptr<session>> one;
-  one.push_back(std::move(s));
-  dispose(std::move(one));
+  return true;
 }
 
 void pool_core::dispose(std::vector<std::unique_ptr<session>> all) noexcept {

@@ -19,6 +19,7 @@
 
 #include "driver.hpp"
 #include "readiness.hpp"
+#include "session.hpp"
 
 namespace leash::sql {
 
@@ -33,9 +34,6 @@ struct free_result {
 };
 struct free_connection {
   void operator()(PGconn* c) const noexcept { PQfinish(c); }
-};
-struct free_cancel {
-  void operator()(PGcancel* c) const noexcept { PQfreeCancel(c); }
 };
 struct free_memory {
   void operator()(void* p) const noexcept { PQfreemem(p); }
@@ -175,6 +173,14 @@ std::int64_t affected_by(PGresult* r) {
   return std::strtoll(PQcmdTuples(r), nullptr, 10);
 }
 
+std::unique_ptr<PQconninfoOption, free_options> parse(const std::string& where) {
+  char* message = nullptr;
+  std::unique_ptr<PQconninfoOption, free_options> parsed(PQconninfoParse(where.c_str(), &message));
+  std::unique_ptr<char, free_memory> const owned(message);
+  if (parsed == nullptr) throw error(error_kind::misuse, "a pool's address: " + trimmed(message));
+  return parsed;
+}
+
 class postgres_driver final : public driver {
  public:
   explicit postgres_driver(const pool_options& o) : cache_size_(o.statement_cache), within_(o.settle_within) {}
@@ -197,7 +203,7 @@ class postgres_driver final : public driver {
     };
     add("client_encoding", "UTF8");
     if (!named) add("fallback_application_name", "leash");
-    // PQcancel heeds it, and nothing else: a server that does not answer must not keep a thread of the pool.
+    // PQcancel heeds it, and nothing else: a host that does not answer must not keep a thread of the pool.
     if (!limited) add("tcp_user_timeout", timeout.c_str());
     add(nullptr, nullptr);
     // It looks up names, which blocks.
@@ -214,7 +220,7 @@ class postgres_driver final : public driver {
         co_await socket.writable();
     }
     PQsetnonblocking(c_.get(), 1);
-    cancel_.reset(PQgetCancel(c_.get()));
+    cancel_.reset(PQgetCancel(c_.get()), PQfreeCancel);
     socket_.emplace(PQsocket(c_.get()));
     const char* const style = PQparameterStatus(c_.get(), "DateStyle");
     if (style != nullptr && std::strncmp(style, "ISO", 3) != 0)
@@ -257,9 +263,8 @@ class postgres_driver final : public driver {
     if (broken()) return true;
     pollfd p{PQsocket(c_.get()), POLLIN, 0};
     if (::poll(&p, 1, 0) == 0) return false;
-    // A word from the server, or its end.
-    if (PQconsumeInput(c_.get()) == 0 || PQstatus(c_.get()) == CONNECTION_BAD) broken_ = true;
-    return broken_;
+    // Its end, or a word that nobody asked for: most often why it ends, which may be seen before the end itself.
+    return broken_ = true;
   }
   bool closes_at_once() const noexcept override { return true; }
   int server_process() const noexcept override { return PQbackendPID(c_.get()); }
@@ -304,14 +309,6 @@ class postgres_driver final : public driver {
     std::string name;  // empty: it ran once, unnamed, in one round trip
   };
 
-  static std::unique_ptr<PQconninfoOption, free_options> parse(const std::string& where) {
-    char* message = nullptr;
-    std::unique_ptr<PQconninfoOption, free_options> parsed(PQconninfoParse(where.c_str(), &message));
-    std::unique_ptr<char, free_memory> const owned(message);
-    if (parsed == nullptr) throw error(error_kind::misuse, "a pool's address: " + trimmed(message), "08001");
-    return parsed;
-  }
-
   error lost(std::string_view statement = {}) {
     broken_ = true;
     std::string message = trimmed(PQerrorMessage(c_.get()));
@@ -343,7 +340,8 @@ class postgres_driver final : public driver {
   task<result_ptr> next_result() {
     while (PQisBusy(c_.get()) != 0) {
       co_await socket_->readable();
-      consume();
+      // What the server said before it went is a result yet, and then that it went.
+      if (PQconsumeInput(c_.get()) == 0) break;
     }
     co_return result_ptr(PQgetResult(c_.get()));
   }
@@ -356,13 +354,26 @@ class postgres_driver final : public driver {
   static bool is_copy(ExecStatusType s) noexcept {
     return s == PGRES_COPY_IN || s == PGRES_COPY_OUT || s == PGRES_COPY_BOTH;
   }
+  /// True: the server has been told, and has passed it on. The goroutine that tells it may outlast this one: a server that
+  /// is frozen does not answer, and libpq would wait.
   task<bool> cancel_on_server() {
     if (cancel_ == nullptr) co_return false;
-    co_return co_await blocking([this] {
-      char why[256];
-      return PQcancel(cancel_.get(), why, sizeof why) == 1;
-    });
+    auto [tx, rx] = oneshot<bool>();
+    start_goroutine(canceller{cancel_, std::move(tx)});
+    std::optional<bool> const told = co_await rx.recv();
+    co_return told.value_or(false);
   }
+  struct canceller {
+    std::shared_ptr<PGcancel> cancel;
+    sender<bool> to;
+    task<> operator()() {
+      bool const told = co_await blocking([this] {
+        char why[256];
+        return PQcancel(cancel.get(), why, sizeof why) == 1;
+      });
+      (void)co_await to.send(told);
+    }
+  };
 
   /// Q2.
   task<> whole(task<> body) {
@@ -515,6 +526,7 @@ class postgres_driver final : public driver {
   }
 
   void shut() noexcept {
+    broken_ = true;
     socket_.reset();
     c_.reset();
   }
@@ -522,7 +534,7 @@ class postgres_driver final : public driver {
   std::size_t const cache_size_;
   nanoseconds const within_;
   std::unique_ptr<PGconn, free_connection> c_;
-  std::unique_ptr<PGcancel, free_cancel> cancel_;
+  std::shared_ptr<PGcancel> cancel_;
   std::optional<readiness> socket_;          // goes before the connection, which closes it
   std::shared_ptr<const std::string> text_;  // of what runs
   bool broken_ = false;
@@ -543,6 +555,8 @@ bool worth_retrying(const error& e) {
 }
 
 }  // namespace
+
+void check_postgres_address(const std::string& where) { (void)parse(where); }
 
 task<std::unique_ptr<driver>> open_postgres(const target& t, const pool_options& o) {
   constexpr nanoseconds first_pause = std::chrono::milliseconds(10), longest_pause = std::chrono::milliseconds(250);

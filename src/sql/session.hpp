@@ -2,6 +2,7 @@
 #pragma once
 #include <atomic>
 #include <leash/after_func.hpp>
+#include <leash/scope.hpp>
 #include <leash/spin_lock.hpp>
 #include <memory>
 #include <mutex>
@@ -11,6 +12,16 @@
 #include "driver.hpp"
 
 namespace leash::sql {
+
+inline bool in_goroutine() noexcept { return this_worker != nullptr && this_worker->current != nullptr; }
+
+/// Starts a goroutine of the library's own under the runtime's root; in a goroutine only.
+template <class F>
+void start_goroutine(F&& f, std::source_location where = std::source_location::current()) {
+  // The caller is a member of the root scope, or of a scope below it: it is open.
+  (void)scope::of(runtime_at(this_worker->current->runtime_index)->root_scope)
+      .launch(where, nullptr, false, std::forward<F>(f));
+}
 
 /// One of max_open, from before a connection is opened until it is closed.
 class open_place {
@@ -65,7 +76,8 @@ struct pool_core : std::enable_shared_from_this<pool_core> {
   connection hold(std::unique_ptr<session>, semaphore::permit, goroutine_core*, std::source_location);
   /// Any thread.
   void give_back(session*, semaphore::permit) noexcept;
-  void keep(std::unique_ptr<session>) noexcept;
+  /// False: there is no room for it.
+  bool keep(std::unique_ptr<session>&) noexcept;
   bool worth_keeping(session&) const noexcept;
   void started(session&, goroutine_core*, std::shared_ptr<const std::string> text);
 
@@ -94,7 +106,9 @@ struct pool_core : std::enable_shared_from_this<pool_core> {
   semaphore permits;
 
   // Before `idle`: sessions count their end.
-  std::atomic<std::size_t> open{0}, in_use{0}, waiting{0
+  std::atomic<std::size_t> open{0}, in_use{0}, waiting{0};
+  std::atomic<std::uint64_t> opened{0}, closed_count{0}, acquired{0}, settled{0}, replaced{0};
+
   std::mutex lock;                               // all below; for moments, never across a wait
   std::vector<std::unique_ptr<session>> idle;    // the newest last
   session *oldest = nullptr, *newest = nullptr;  // held
@@ -102,8 +116,6 @@ struct pool_core : std::enable_shared_from_this<pool_core> {
   bool watching = false, sweeping = false;
   std::optional<timer> watch_timer, sweep_timer;
   std::vector<member> members;
-};
-  std::atomic<std::uint64_t> opened{0}, closed_count{0}, acquired{0}, settled{0}, replaced{0};
 };
 
 // Shielded and bounded both; what does not come to rest is broken.

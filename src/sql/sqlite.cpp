@@ -299,12 +299,8 @@ class sqlite_driver final : public driver {
     bool const whole = most == SIZE_MAX;
     sqlite3_stmt* statement = nullptr;
     if (outcome o = prepare(*q.text, statement); !o.ok()) return o;
-    auto names = std::make_shared<columns>();
-    names->statement = q.text;
-    int const n = sqlite3_column_count(statement);
-    for (int i = 0; i < n; ++i) names->names.emplace_back(sqlite3_column_name(statement, i));
-    out.names = std::move(names);
     current_ = statement;
+    text_ = q.text;
     if (outcome o = bind(statement, q.params, whole); !o.ok()) {
       end_statement();
       return o;
@@ -320,6 +316,8 @@ class sqlite_driver final : public driver {
     while (out.rows_.size() < most && (most == SIZE_MAX || bytes < most_bytes)) {
       if (stop.load(std::memory_order_relaxed)) return {SQLITE_INTERRUPT, {}, false};
       int const code = sqlite3_step(current_);
+      // Not before the first step, which prepares it again where a table has changed.
+      if (out.names == nullptr) name_columns(out);
       if (code == SQLITE_ROW) {
         out.rows_.push_back(read_row(out, bytes));
         continue;
@@ -338,6 +336,14 @@ class sqlite_driver final : public driver {
       return o;
     }
     return {};
+  }
+
+  void name_columns(result& out) const {
+    auto names = std::make_shared<columns>();
+    names->statement = text_;
+    int const n = sqlite3_column_count(current_);
+    for (int i = 0; i < n; ++i) names->names.emplace_back(sqlite3_column_name(current_, i));
+    out.names = std::move(names);
   }
 
   row read_row(const result& out, std::size_t& bytes) {
@@ -505,6 +511,7 @@ class sqlite_driver final : public driver {
   sqlite3* db_ = nullptr;
   sqlite3_stmt* current_ = nullptr;          // under way
   const std::atomic<bool>* stop_ = nullptr;  // of the job that runs
+  std::shared_ptr<const std::string> text_;  // of what is under way
   sqlite3_int64 changes_before_ = 0;
   bool broken_ = false;
   std::list<prepared> cache_;  // the last used first

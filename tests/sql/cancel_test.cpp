@@ -114,11 +114,11 @@ SQL_TEST_REAL(Cancellation, EndsEveryWaitAndLosesNothing) {
   kept = co_await p.acquire();
   for (const place& at : places)
     for (const way& how : ways()) {
-      SCOPED_TRACE(std::string(at.name) + " by " + how.name);
+      std::string const where = std::string(at.name) + " by " + how.name;
       co_await how.run(at.body, in_wait);
-      EXPECT_EQ((co_await kept->query("SELECT 1 + 1")).one().get<int>(0), 2);
-      CO_ASSERT_TRUE(co_await eventually([&] { return p.stats().in_use == 1 && p.stats().waiting == 0; }));
-      EXPECT_EQ((co_await p.query("SELECT count(*) FROM t")).one().get<int>(0), 0);
+      EXPECT_EQ((co_await kept->query("SELECT 1 + 1")).one().get<int>(0), 2) << where;
+      CO_ASSERT_TRUE(co_await eventually([&] { return p.stats().in_use == 1 && p.stats().waiting == 0; }, where));
+      EXPECT_EQ((co_await p.query("SELECT count(*) FROM t")).one().get<int>(0), 0) << where;
     }
   kept.reset();
   EXPECT_EQ(p.stats().replaced, 0u);
@@ -137,12 +137,12 @@ SQL_TEST(Cancellation, OfAcquireLeavesTheQueue) {
   EXPECT_EQ(p.stats().waiting, 0u);
   // The second of three goes; the others get it in their order.
   std::vector<int> order;
+  cancel_source cs;
+  auto const wants = [&](int i) -> task<> {
+    connection c = co_await p.acquire();
+    order.push_back(i);
+  };
   co_await with_scope([&](scope& s) -> task<> {
-    cancel_source cs;
-    auto const wants = [&](int i) -> task<> {
-      connection c = co_await p.acquire();
-      order.push_back(i);
-    };
     s.go(named("first"), wants, 1);
     co_await parked("first", "semaphore");
     s.go(named("second"), [&]() -> task<> { (void)co_await with_cancel(cs, wants(2)); });

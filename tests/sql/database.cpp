@@ -170,6 +170,9 @@ void server::kill() {
   s_->pid = -1;
 }
 
+server::frozen::frozen(server& s) : of_(s) { ::kill(s.s_->pid, SIGSTOP); }
+server::frozen::~frozen() { ::kill(of_.s_->pid, SIGCONT); }
+
 server::~server() {
   if (s_->pid > 0) {
     ::kill(s_->pid, SIGINT);

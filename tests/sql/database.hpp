@@ -51,6 +51,16 @@ class server {
   void kill();
   /// Starts it again. Returns when it answers.
   void start();
+  /// While this lives its main process does not run: nobody is let in, nothing is cancelled; sessions go on.
+  class frozen {
+   public:
+    explicit frozen(server&);
+    frozen(const frozen&) = delete;
+    ~frozen();
+
+   private:
+    server& of_;
+  };
 
  private:
   friend class database;

@@ -158,6 +158,25 @@ POSTGRES_TEST(Server, ThatComesBackIsWaitedFor) {
   });
 }
 
+// A cancellation that nobody takes: the connection is given up in time, and the goroutine goes on.
+POSTGRES_TEST(Server, ThatIsFrozenIsGivenUp) {
+  pool p(db.address(), {.max_open = 1, .connect_timeout = 60s, .settle_within = 50ms});
+  {
+    connection c = co_await p.acquire();
+    {
+      server::frozen const now(*server::get());
+      EXPECT_FALSE(co_await with_timeout(20ms, [&] { return c.exec("SELECT pg_sleep(3600)"); }));
+      auto const e = co_await error_of([&]() -> task<> { co_await c.exec("SELECT 1"); });
+      CO_ASSERT_TRUE(e.has_value());
+      EXPECT_EQ(e->kind(), error_kind::connection);
+    }
+    ask(db, "SELECT pg_terminate_backend(" + std::to_string(c.server_process()) + ")");
+  }
+  EXPECT_EQ((co_await p.query("SELECT 1")).size(), 1u);
+  EXPECT_EQ(p.stats().replaced, 1u);
+  CO_ASSERT_TRUE(co_await eventually([] { return num_goroutines() == 1; }));
+}
+
 /// Accepts connections and never says a word.
 class silent_server {
  public:

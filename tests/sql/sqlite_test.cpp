@@ -92,11 +92,11 @@ TEST(BusySqlite, TakesNoThread) {
   run(o, [&]() -> task<> {
     pool p(db.address(), {.max_open = 8, .busy_timeout = 1h});
     co_await p.script("CREATE TABLE t (n INTEGER)");
+    std::atomic<int> done = 0;
     co_await with_scope([&](scope& s) -> task<> {
-      std::atomic<int> done = 0;
       co_await p.transaction([&](connection& c) -> task<> {
         for (int i = 0; i < 6; ++i)
-          s.go(named("writer"), [&p, &done = done]() -> task<> {
+          s.go(named("writer"), [&p, &done]() -> task<> {
             co_await p.exec("INSERT INTO t VALUES (1)");
             ++done;
           });

@@ -167,7 +167,7 @@ SQL_TEST(Transaction, ReadOnlyOnesRead) {
             5);
 }
 
-SQL_TEST(Connection, TwoGoroutinesAtOnceAreFound) {
+SQL_TEST_REAL(Connection, TwoGoroutinesAtOnceAreFound) {
   pool p(db.address());
   std::optional<connection> c(co_await p.acquire());
   std::atomic<int> refused = 0;

@@ -78,29 +78,30 @@ task<result> run_statement(session&, request, bool rows_wanted);
 task<cursor> open_cursor(session&, request);
 task<> run_script(session&, std::shared_ptr<const std::string>);
 task<> send_notification(session&, std::string channel, std::string payload);
-/// Whether the session is in use is the caller's to see to. The level it is at then: 1, a transaction; more, a
-/// savepoint.
-task<int> begin_level(session&, transaction_options);
+/// The level that the next transaction would be at: 1, a transaction; more, a savepoint. Errors: error (misuse) where one
+/// was begun by hand.
+int next_level(const session&);
+/// tried: there may be something to roll back.
+task<> begin_level(session&, int level, transaction_options, bool& tried);
 task<> commit_level(session&, int level);
 /// Shielded, bounded; what cannot be rolled back is closed with its connection.
 task<> roll_back_level(session&, int level);
-/// The level that the next transaction would be at.
-int next_level(const session&) noexcept;
 
 template <class R, class B>
 task<R> run_transaction(session& s, transaction_options options, kept_body<B> body, connection& c) {
   goroutine_core* const g = co_await this_goroutine{};
   int const level = next_level(s);
+  bool tried = false;
   body_result<R> r;
   {
     // The begin belongs to what is cut short: it may have been done all the same.
     struct both {
-      static task<R> run(session& s, transaction_options o, kept_body<B>& body, connection& c) {
-        co_await begin_level(s, o);
+      static task<R> run(session& s, int level, transaction_options o, bool& tried, kept_body<B>& body, connection& c) {
+        co_await begin_level(s, level, o, tried);
         co_return co_await body.start(c);
       }
     };
-    r = co_await boundary_wait<R>(both::run(s, options, body, c));
+    r = co_await boundary_wait<R>(both::run(s, level, options, tried, body, c));
   }
   // A commit is a wait: an end of the context comes first. Once it is begun nothing cuts it short.
   if (!r.cut && !r.error && context_ended(g)) r.cut = true;
@@ -111,7 +112,7 @@ task<R> run_transaction(session& s, transaction_options options, kept_body<B> bo
       r.error = std::current_exception();
     }
   }
-  if (r.cut || r.error) co_await roll_back_level(s, level);
+  if ((r.cut || r.error) && tried) co_await roll_back_level(s, level);
   if (r.cut) co_await unwind_further{};
   if (r.error) std::rethrow_exception(std::move(r.error));
   if constexpr (std::is_reference_v<R>) {
