@@ -170,7 +170,8 @@ void pool_core::give_back(session* s, semaphore::permit permit) noexcept {
   }
   bool const at_rest = !lost && s->d->settle_now();
   if (at_rest && worth_keeping(*s) && keep(owned)) return;  // the permit goes after the connection has come (P1)
-  if (in_goroutine() && !(lost && s->d->closes_at_once())) {
+  bool const closes_now = (lost || at_rest) && s->d->closes_at_once();
+  if (in_goroutine() && !closes_now) {
     try {
       start_goroutine(mender{shared_from_this(), std::move(permit), std::move(owned), at_rest});
     } catch (...) {  // no memory: what it was to own has gone

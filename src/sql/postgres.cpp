@@ -5,6 +5,8 @@
 //   Q3. No statement is sent before PQcancel for an earlier one has returned: the server has signalled the process by then,
 //       and a process that reads its next command forgets a cancellation that came before. The empty statement that
 //       follows shows that it is well.
+//   Q4. For the same reason a cancellation may come too early, when the server has not read the statement yet: it is
+//       sent again until the statement has ended.
 #if LEASH_SQL_POSTGRES
 #include <libpq-fe.h>
 #include <poll.h>
@@ -28,6 +30,8 @@ namespace {
 // From pg_type.dat: fixed for ever.
 constexpr Oid bool_oid = 16, bytea_oid = 17, int8_oid = 20, int2_oid = 21, int4_oid = 23, oid_oid = 26,
               float4_oid = 700, float8_oid = 701;
+
+constexpr nanoseconds first_patience = std::chrono::milliseconds(10), longest_patience = std::chrono::seconds(1);
 
 struct free_result {
   void operator()(PGresult* r) const noexcept { PQclear(r); }
@@ -234,9 +238,7 @@ class postgres_driver final : public driver {
   task<bool> settle() override {
     if (c_ == nullptr || PQstatus(c_.get()) == CONNECTION_BAD) co_return false;
     if (PQtransactionStatus(c_.get()) == PQTRANS_ACTIVE) {
-      if (!co_await cancel_on_server()) co_return false;
-      co_await flush();
-      if (!co_await drain()) co_return false;
+      if (!co_await stop_statement()) co_return false;
       if (PQsendQuery(c_.get(), "") == 0) co_return false;  // Q3
       co_await flush();
       if (!co_await drain()) co_return false;
@@ -329,6 +331,8 @@ class postgres_driver final : public driver {
   void consume() {
     if (PQconsumeInput(c_.get()) == 0) throw lost();
   }
+  /// What libpq could not send at once; mostly there is none.
+  bool flushed() { return PQflush(c_.get()) == 0; }
   task<> flush() {
     for (int left = 0; (left = PQflush(c_.get())) != 0;) {
       if (left < 0) throw lost();
@@ -353,6 +357,14 @@ class postgres_driver final : public driver {
   }
   static bool is_copy(ExecStatusType s) noexcept {
     return s == PGRES_COPY_IN || s == PGRES_COPY_OUT || s == PGRES_COPY_BOTH;
+  }
+  /// Q4.
+  task<bool> stop_statement() {
+    co_await flush();
+    for (nanoseconds patience = first_patience;; patience = std::min(patience * 2, longest_patience)) {
+      if (!co_await cancel_on_server()) co_return false;
+      if (std::optional<bool> const well = co_await with_timeout(patience, drain())) co_return *well;
+    }
   }
   /// True: the server has been told, and has passed it on. The goroutine that tells it may outlast this one: a server that
   /// is frozen does not answer, and libpq would wait.
@@ -402,7 +414,7 @@ class postgres_driver final : public driver {
       out = {};
       co_await send(q, params);
       if (most != SIZE_MAX && PQsetSingleRowMode(c_.get()) == 0) throw lost(*q.text);
-      co_await flush();
+      if (!flushed()) co_await flush();
       text_ = q.text;
       std::optional<error> stale;
       try {
@@ -466,7 +478,7 @@ class postgres_driver final : public driver {
 
   task<> run_script(std::shared_ptr<const std::string> text) {
     if (PQsendQuery(c_.get(), text->c_str()) == 0) throw lost(*text);
-    co_await flush();
+    if (!flushed()) co_await flush();
     text_ = std::move(text);
     result none;
     co_await collect(none, SIZE_MAX);

@@ -23,7 +23,8 @@ class [[nodiscard]] listener {
   listener& operator=(listener&&) noexcept;
   ~listener();
 
-  /// The next notification; nullopt when the scope has ended. As receiver::recv: selectable.
+  /// The next notification; nullopt, there will be none: the scope's context has ended (PostgreSQL), the pool is gone
+  /// (SQLite). As receiver::recv: selectable.
   recv_operation<notification> recv() noexcept { return from_.recv(); }
 
   /// For the library.

@@ -58,7 +58,7 @@ class listener;
 ///   P1. Open connections are at most max_open: an open one is idle, or belongs to who holds a permit.
 ///   P2. First come, first served: who waits longest gets the next connection.
 ///   P3. A goroutine that leaves the queue (its context ended) takes nothing along; a connection that it won is its own.
-/// Thread safety: any number of goroutines at once. Goroutines of one runtime at a time.
+/// Thread safety: any number of goroutines at once, of one runtime, in whose run it must be gone.
 class pool {
  public:
   /// Parameters: address, "sqlite:PATH" (also "sqlite::memory:", one connection that is kept), or what libpq takes:
