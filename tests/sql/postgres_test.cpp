@@ -39,6 +39,9 @@ POSTGRES_TEST(Server, StopsAStatementWhoseContextHasEnded) {
 POSTGRES_TEST(Server, StopsAStatementThatWaitsForALock) {
   pool p(db.address(), {.max_open = 2});
   co_await p.script("CREATE TABLE t (n INTEGER); INSERT INTO t VALUES (1)");
+  {
+    connection one = co_await p.acquire(), two = co_await p.acquire();  // both are open: no time goes into that
+  }
   co_await p.transaction([&](connection& c) -> task<> {
     co_await c.exec("UPDATE t SET n = 2");
     EXPECT_FALSE(co_await with_timeout(30ms, [&] { return p.exec("UPDATE t SET n = 3"); }));
