@@ -21,6 +21,7 @@
 #include <leash/run_queue.hpp>
 #include <leash/spawn_stack.hpp>
 #include <leash/timers.hpp>
+#include <leash/trace_chunk.hpp>
 #include <memory>
 #include <mutex>
 #include <source_location>
@@ -35,11 +36,20 @@ class blocking_pool;
 
 enum class after_resume : std::uint8_t { nothing, finish, unwind, yield };
 
+/// What a worker has in hand while it is observed (trace.hpp); its own, but that nothing is being noted is seen by all.
+struct trace_writer {
+  std::atomic<bool> noting{false};
+  trace_piece* piece = nullptr;
+  goroutine_core* noted = nullptr;  // what was run last, as it was then
+  std::uint64_t id = 0, word = 0;
+};
+
 struct worker {
   runtime* rt = nullptr;
   std::uint32_t index = 0;
   after_resume after = after_resume::nothing;
   bool single = false;  // the only worker: nobody steals
+  std::atomic<std::uint8_t> observed{0};  // 0: nothing is noted of its goroutines; see trace.hpp
   goroutine_core* current = nullptr;
   const std::byte* stack_top = nullptr;  // what lies below it on the thread's stack dies when the goroutine suspends
   std::uint32_t chain = 0;               // goroutines taken from `next` in a row
@@ -61,6 +71,9 @@ struct worker {
   worker* next_sleeper = nullptr;
   std::uint32_t poll = 0;  // microseconds between two looks as sentry
   bool asleep = false;     // under runtime::idle_lock
+
+  alignas(64) trace_writer trace;
+  std::atomic<std::int32_t> thread{0};  // the kernel's id of its thread; 0: it does not run
 
   std::uint64_t next_random() noexcept {
     random ^= random << 13;

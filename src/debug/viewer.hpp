@@ -67,6 +67,7 @@ class viewer {
   const std::deque<sample>& history() const noexcept { return history_; }
   const std::unordered_map<std::uint64_t, track>& tracks() const noexcept { return tracks_; }
   std::uint64_t requests = 0, refused = 0;
+  std::size_t trace_memory = 0;  // see serve_options
 
  private:
   std::shared_ptr<const census> census_;

@@ -3,6 +3,7 @@
 #include <cstdio>
 #include <leash/goroutine.hpp>
 #include <leash/task.hpp>
+#include <leash/trace.hpp>
 #include <leash/wait.hpp>
 #include <leash/worker.hpp>
 #include <mutex>
@@ -90,7 +91,7 @@ void start(goroutine_core* g) noexcept {
   if (g->leaf != nullptr) g->leaf->handle().resume();
 }
 
-void finish(worker& w, goroutine_core* g) noexcept {
+LEASH_INLINE void finish(worker& w, goroutine_core* g) noexcept {
   if (g->leaf != nullptr) {
     g->leaf->handle().destroy();
     g->leaf = nullptr;
@@ -105,6 +106,13 @@ void finish(worker& w, goroutine_core* g) noexcept {
   }
   w.ended.store(w.ended.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
   goroutine_ended(g);
+}
+
+LEASH_COLD void finish_noted(worker& w, goroutine_core* g) noexcept {
+  std::uint64_t const id = g->id;
+  bool const cut = (g->bits & g_completed) == 0;
+  finish(w, g);  // what that wakes is woken by it
+  note_end(w, id, cut);
 }
 
 }  // namespace
@@ -219,6 +227,8 @@ void run_goroutine(worker& w, goroutine_core* g) noexcept {
   w.tick.store(w.tick.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
   w.current = g;
   w.stack_top = static_cast<const std::byte*>(__builtin_frame_address(0));
+  if (w.observed.load(std::memory_order_relaxed) != 0) [[unlikely]]
+    note_run(w, g);
   // Simulated, each wait is a point where another goroutine may be chosen.
   g->budget = w.rt->sim != nullptr ? w.rt->sim->budget : operations_per_resumption;
   if (g->bits & g_cut) [[unlikely]] {
@@ -244,15 +254,21 @@ void run_goroutine(worker& w, goroutine_core* g) noexcept {
   }
   for (;;) {
     after_resume const after = w.after;
-    if (after == after_resume::nothing) break;  // parked: others may own it already
+    if (after == after_resume::nothing) {  // parked: others may own it already
+      if (w.observed.load(std::memory_order_relaxed) != 0) [[unlikely]]
+        note_parked(w, g);
+      break;
+    }
     w.after = after_resume::nothing;
     if (after == after_resume::unwind) {
       unwind(g);
     } else if (after == after_resume::yield) {
+      if (w.observed.load(std::memory_order_relaxed) != 0) [[unlikely]]
+        note_yield(w, g);
       schedule_yielded(w, g);
       break;
     } else {
-      finish(w, g);
+      w.observed.load(std::memory_order_relaxed) == 0 ? finish(w, g) : finish_noted(w, g);
       break;
     }
   }

@@ -1,9 +1,11 @@
 // The scheduler's queues: making goroutines runnable, and finding them.
 #include <pthread.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
 #include <leash/blocking.hpp>
+#include <leash/trace.hpp>
 #include <leash/worker.hpp>
 #include <shared_mutex>
 #include <stdexcept>
@@ -172,14 +174,20 @@ void runtime::overflow_fresh(goroutine_chunk* c) noexcept {
   fresh_chunks.store(fresh_chunks.load(std::memory_order_relaxed) + 1, std::memory_order_release);
 }
 
+/// By a thread that is none of rt's workers.
+static void schedule_from_outside(runtime& rt, goroutine_core* g) {
+  visit const until_told(rt);
+  if (observed_everywhere.load(std::memory_order_relaxed) != 0 && rt.sim == nullptr) [[unlikely]]
+    note_wake(nullptr, g);
+  rt.inject(g);
+}
+
 void schedule(goroutine_core* g) {
   runtime* rt = runtime_at(g->runtime_index);
   worker* w = this_worker;
-  if (w == nullptr || w->rt != rt) {
-    visit const until_told(*rt);
-    rt->inject(g);
-    return;
-  }
+  if (w == nullptr || w->rt != rt) return schedule_from_outside(*rt, g);
+  if (w->observed.load(std::memory_order_relaxed) != 0) [[unlikely]]
+    note_wake(w, g);
   if (rt->sim != nullptr) [[unlikely]] {
     rt->sim->ready.push_back(g);
     return;
@@ -200,17 +208,21 @@ void schedule(goroutine_core* g) {
   }
 }
 
+static void queue_last(worker& w, goroutine_core* g) {
+  if (w.rt->sim != nullptr) [[unlikely]] {
+    w.rt->sim->ready.push_back(g);
+  } else {
+    push_local(w, g);
+  }
+}
+
 void schedule_last(goroutine_core* g) {
   runtime* rt = runtime_at(g->runtime_index);
   worker* w = this_worker;
-  if (w == nullptr || w->rt != rt) {
-    visit const until_told(*rt);
-    rt->inject(g);
-  } else if (rt->sim != nullptr) [[unlikely]] {
-    rt->sim->ready.push_back(g);
-  } else {
-    push_local(*w, g);
-  }
+  if (w == nullptr || w->rt != rt) return schedule_from_outside(*rt, g);
+  if (w->observed.load(std::memory_order_relaxed) != 0) [[unlikely]]
+    note_wake(w, g);
+  queue_last(*w, g);
 }
 
 void schedule_yielded(worker& w, goroutine_core* g) noexcept {
@@ -222,7 +234,7 @@ void schedule_yielded(worker& w, goroutine_core* g) noexcept {
     (void)w.queue.push(g);  // an empty queue has room
     return;
   }
-  schedule_last(g);
+  queue_last(w, g);
 }
 
 // --- finding
@@ -423,6 +435,7 @@ void register_runtime(runtime& rt) {
   for (std::size_t i = 0; i < max_runtimes; ++i)
     if (runtimes[i].load(std::memory_order_relaxed) == nullptr) {
       rt.index = static_cast<std::uint16_t>(i);
+      observe_runtime(rt);
       runtimes[i].store(&rt, std::memory_order_release);
       return;
     }
@@ -430,6 +443,7 @@ void register_runtime(runtime& rt) {
 }
 
 void unregister_runtime(runtime& rt) noexcept {
+  forget_runtime(rt);
   std::lock_guard guard(runtimes_lock);
   runtimes[rt.index].store(nullptr, std::memory_order_release);
 }
@@ -450,7 +464,9 @@ void prepare_workers(runtime& rt, std::uint32_t count) {
 
 static void work(worker& w) noexcept {
   this_worker = &w;
+  w.thread.store(static_cast<std::int32_t>(gettid()), std::memory_order_relaxed);
   while (goroutine_core* g = find_work(w)) run_goroutine(w, g);
+  w.thread.store(0, std::memory_order_relaxed);
   this_worker = nullptr;
 }
 

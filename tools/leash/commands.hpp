@@ -44,6 +44,15 @@ struct dump_options : common_options {
 };
 int dump(const dump_options& o);
 
+struct trace_options : common_options {
+  std::string target;
+  std::chrono::milliseconds seconds{5000};
+  std::chrono::milliseconds last{0};  // 0: from now on; else what the process has recorded so far
+  std::string format = "go";          // or perfetto
+  std::string file;                   // empty: by the format; -: standard output
+};
+int trace(const trace_options& o);
+
 struct top_options : common_options {
   std::string target;
   std::chrono::milliseconds every{2000};

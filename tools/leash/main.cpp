@@ -128,6 +128,7 @@ std::vector<command_description> describe(const CLI::App& app) {
       d.takes_value = o->get_expected_max() > 0 && o->get_type_size() > 0;
       if (d.names.back() == "--fail-on") d.choices = {"proven", "suspect", "never"};
       if (d.names.back() == "--raw") d.choices = {"0", "1", "2"};
+      if (d.names.back() == "--format") d.choices = {"go", "perfetto"};
       c.options.push_back(std::move(d));
     }
     commands.push_back(std::move(c));
@@ -173,6 +174,17 @@ int run(int argc, char** argv) {
   dump_app->add_flag("--proof", u.proof, "The goroutineleak profile: only what is proved to be leaked");
   add_full(dump_app, u.take);
   add_common(dump_app, u);
+
+  trace_options c;
+  CLI::App* trace_app = app.add_subcommand("trace", "Save what the goroutines of a process do, for go tool trace or Perfetto");
+  trace_app->add_option("target", c.target, "Address of a process")->type_name("TARGET")->required();
+  add_duration(trace_app, "--seconds", c.seconds, "Record for this long (5s)");
+  add_duration(trace_app, "--last", c.last, "What a leash program has recorded by itself of this time (a flight recorder)");
+  trace_app->add_option("--format", c.format, "go (any Go or leash program; the default) or perfetto (leash programs)")
+      ->type_name("FORM")
+      ->check(CLI::IsMember({"go", "perfetto"}));
+  trace_app->add_option("-o,--output", c.file, "The file (trace.out or trace.pftrace); - for standard output")->type_name("FILE");
+  add_common(trace_app, c);
 
   top_options t;
   CLI::App* top_app = app.add_subcommand("top", "Show the places where goroutines wait, again and again");
@@ -232,6 +244,7 @@ int run(int argc, char** argv) {
   if (*leaks_app) return leaks(l);
   if (*diff_app) return diff(d);
   if (*dump_app) return dump(u);
+  if (*trace_app) return trace(c);
   if (*top_app) return top(t);
   if (*report_app) return report(r);
   if (*fleet_app) return fleet(f);

@@ -125,6 +125,30 @@ std::string target::take_raw(const take_options& o, int form, bool proof) const 
   return std::move(a.body);
 }
 
+std::string target::take_trace(const take_options& o, bool of_leash, const std::string& query) const {
+  if (kind_ != kind::base) fail(text_, "traces come from processes: name its address (http://host:6060)");
+  address a = address_;
+  if (of_leash) {
+    a.path.resize(a.path.rfind('/'));
+    a.path += "/leash/trace";
+  } else {
+    a.path += "/trace";
+  }
+  a.query = query;
+  answer got;
+  try {
+    got = fetch(a, o.fetch);
+  } catch (const input_error& e) {
+    fail(a.text(), e.what());
+  }
+  if (got.status == 200) return std::move(got.body);
+  std::string why = "the answer is HTTP " + std::to_string(got.status);
+  if (got.status == 404 && of_leash) why += " (only programs built with leash write this; for Go programs leave out --format and --last)";
+  if (got.status == 404 && !of_leash) why += " (a Go program serves traces if it imports net/http/pprof)";
+  if (got.status == 409) why += " (nothing is being recorded there: leave out --last, or let the program hold a leash::trace_recording)";
+  fail(text_, why);
+}
+
 observation observe(const target& t, symbols& s, const take_options& o,
                     const std::function<void(std::size_t, std::size_t)>& progress) {
   observation seen;

@@ -35,6 +35,8 @@ class target {
   std::optional<profile> take_proof(symbols& s, const take_options& o, std::string& why_not) const;
   /// Bytes as the process or file gives them; form: 0, 1, 2.
   std::string take_raw(const take_options& o, int form, bool proof) const;
+  /// A process's trace. of_leash: from the endpoint that only leash programs have.
+  std::string take_trace(const take_options& o, bool of_leash, const std::string& query) const;
 
  private:
   enum class kind { file, base, url };
