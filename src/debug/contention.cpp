@@ -11,6 +11,7 @@
 #include "pprof_table.hpp"
 #include "profiles.hpp"
 #include "recorded.hpp"
+#include "runtime/observing.hpp"
 
 namespace leash::debug {
 
@@ -105,12 +106,14 @@ class contention_source final : public source {
  public:
   contention_source(recording_place place, bool mutexes, bool text, std::optional<double> seconds, nanoseconds rate)
       : place_(std::move(place)), mutexes_(mutexes), text_(text), from_(steady::now()),
-        until_(seconds ? from_ + as_time(*seconds) : from_), collecting_(std::in_place, rate) {
-    if (seconds) before_ = collecting_->take();
+        until_(seconds ? from_ + as_time(*seconds) : from_) {
+    if (!seconds) return;
+    collecting_.emplace(rate);
+    before_ = collecting_->take();
   }
   bool more(std::string& out) override {
     if (steady::now() < until_) return true;
-    std::vector<wait_site> sites = difference(collecting_->take(), before_);
+    std::vector<wait_site> sites = difference(waits_so_far(), before_);
     collecting_.reset();
     std::erase_if(sites, [this](auto& s) {
       bool const other = s.stack.empty() ? false : !counts(s.reason, mutexes_);

@@ -135,8 +135,11 @@ wait_profiling::~wait_profiling() {
   delete std::exchange(waits, nullptr);
 }
 
-std::vector<wait_site> wait_profiling::take() const {
+std::vector<wait_site> wait_profiling::take() const { return waits_so_far(); }
+
+std::vector<wait_site> waits_so_far() {
   std::lock_guard guard(observing_lock());
+  if (waits == nullptr) return {};
   // The places are copied under the lock that wakers take, the texts of them made after it.
   std::vector<place> copy;
   copy.reserve(most_places + 1);

@@ -255,19 +255,20 @@ TEST(GoTool, ReadsBlockMutexAndCpuProfiles) {
   busy running;
   auto s = serve("127.0.0.1:0");
   std::string const at = "http://localhost:" + std::to_string(s.port()) + "/debug/pprof/";
-  auto const [block, c1] = shell("go tool pprof -top '" + at + "block?seconds=1&rate=1000'");
+  scratch const files;
+  std::string const pprof = "PPROF_TMPDIR=" + files.path("") + " go tool pprof ";
+  auto const [block, c1] = shell(pprof + "-top '" + at + "block?seconds=1&rate=1000'");
   EXPECT_EQ(c1, 0) << block;
   EXPECT_NE(block.find("hold_and_wait"), std::string::npos) << block;
-  auto const [mutexes, c2] = shell("go tool pprof -traces '" + at + "mutex?seconds=1&rate=1000'");
+  auto const [mutexes, c2] = shell(pprof + "-traces '" + at + "mutex?seconds=1&rate=1000'");
   EXPECT_EQ(c2, 0) << mutexes;
-  EXPECT_NE(mutexes.find("state:sync.Mutex.Lock"), std::string::npos) << mutexes;
-  auto const [cpu, c3] = shell("go tool pprof -top -tagfocus=kind=computing '" + at + "profile?seconds=2'");
+  EXPECT_NE(mutexes.find("sync.Mutex.Lock"), std::string::npos) << mutexes;
+  auto const [cpu, c3] = shell(pprof + "-top -tagfocus=kind=computing '" + at + "profile?seconds=2'");
   EXPECT_EQ(c3, 0) << cpu;
   EXPECT_NE(cpu.find("burn"), std::string::npos) << cpu;
-  scratch const files;
   std::string damaged = get(s.port(), "/debug/pprof/block?seconds=0.1&rate=1000").body;
   damaged.resize(damaged.size() / 2);
-  EXPECT_NE(shell("go tool pprof -top " + files.write("cut", damaged)).second, 0) << "a damaged one is refused";
+  EXPECT_NE(shell(pprof + "-top " + files.write("cut", damaged)).second, 0) << "a damaged one is refused";
 }
 
 }  // namespace leash::test::record_tests

@@ -197,6 +197,7 @@ class go_parser {
     rest_.remove_prefix(16);
     while (!rest_.empty()) event();
     want(frequency_, "no frequency");
+    define();
     order();
     return std::move(all_);
   }
@@ -278,12 +279,7 @@ class go_parser {
     }
     if (kind == 3) {
       want(numbers.size() >= 2 && numbers[0] != 0 && numbers.size() == 2 + 4 * numbers[1] && numbers[1] != 0, "a bad stack");
-      std::vector<std::string> frames;
-      for (std::size_t i = 2; i < numbers.size(); i += 4) {
-        want(texts_.contains(numbers[i + 1]) && texts_.contains(numbers[i + 2]), "a frame without its texts");
-        frames.push_back(texts_[numbers[i + 1]] + " " + texts_[numbers[i + 2]] + ":" + std::to_string(numbers[i + 3]));
-      }
-      want(stacks_.emplace(numbers[0], frames).second, "a stack twice");
+      want(frames_.emplace(numbers[0], numbers).second, "a stack twice");
       return;
     }
     auto const [wanted, has_stack] = shape(kind);
@@ -294,20 +290,32 @@ class go_parser {
     e.place = place_;
     e.at = time_ += static_cast<std::int64_t>(numbers[0]);
     e.arguments.assign(numbers.begin() + 1, numbers.end());
-    if (has_stack && numbers.back() != 0) {
-      want(stacks_.contains(numbers.back()), "a stack that is not defined");
-      e.stack = stacks_[numbers.back()];
-    }
+    e.has_stack = has_stack && numbers.back() != 0;
     if (kind == 48) {
-      want(texts_.contains(e.arguments[1]), "a key that is not defined");
       std::uint64_t const size = number(rest_);
       e.text = std::string(take(size));
     }
-    if (kind == 13) {
-      want(stacks_.contains(e.arguments[1]), "a goroutine without its first frame");
-      all_.started_at[e.arguments[0]] = stacks_[e.arguments[1]][0];
-    }
     queues_[place_].push_back(std::move(e));
+  }
+
+  /// Texts and stacks stand in the batch that needed them first, which may come later than one that uses them.
+  void define() {
+    for (auto& [id, numbers] : frames_)
+      for (std::size_t i = 2; i < numbers.size(); i += 4) {
+        want(texts_.contains(numbers[i + 1]) && texts_.contains(numbers[i + 2]), "a frame without its texts");
+        stacks_[id].push_back(texts_[numbers[i + 1]] + " " + texts_[numbers[i + 2]] + ":" + std::to_string(numbers[i + 3]));
+      }
+    for (auto& [place, events] : queues_)
+      for (go_event& e : events) {
+        if (e.kind == 48) want(texts_.contains(e.arguments[1]), "a key that is not defined");
+        if (e.kind == 13) {
+          want(stacks_.contains(e.arguments[1]), "a goroutine without its first frame");
+          all_.started_at[e.arguments[0]] = stacks_[e.arguments[1]][0];
+        }
+        if (!e.has_stack) continue;
+        want(stacks_.contains(e.arguments.back()), "a stack that is not defined");
+        e.stack = stacks_[e.arguments.back()];
+      }
   }
 
   enum state : std::uint8_t { dead, runnable, running, waiting };
@@ -384,6 +392,7 @@ class go_parser {
   std::uint64_t place_ = 0;
   std::int64_t time_ = 0;
   std::map<std::uint64_t, std::string> texts_;
+  std::map<std::uint64_t, std::vector<std::uint64_t>> frames_;  // as they stand there
   std::map<std::uint64_t, std::vector<std::string>> stacks_;
   std::map<std::uint64_t, std::vector<go_event>> queues_;
 };

@@ -48,6 +48,7 @@ struct go_event {
   std::uint64_t place = 0, goroutine = 0;  // goroutine: that ran there
   std::vector<std::uint64_t> arguments;    // without the time
   std::vector<std::string> stack;          // "function file:line"
+  bool has_stack = false;
   std::string text;                        // of a log
 };
 struct go_read {

@@ -83,7 +83,7 @@ TEST(trace_chunk, a_reader_sees_whole_records_of_one_piece) {
 }
 
 TEST(trace_chunk, a_missing_fence_is_found) {
-  EXPECT_FOUND("", read_while<real<no_fence>>({.script = "bpbp", .mem = memory::pso}));
+  EXPECT_FOUND("", read_while<real<no_fence>>({.script = "bpb", .mem = memory::pso}));
 }
 
 TEST(trace_chunk, relaxed_stores_are_found) {

@@ -240,7 +240,7 @@ TEST(Trace, WhatFindsNoPieceIsCountedAsLost) {
   run_at(4, [&]() -> task<> {
     trace_recording const r({.memory = std::size_t{128} << 10});  // two pieces
     std::atomic<int> together{0};
-    co_await with_scope([&](scope& s) -> task<> {
+    co_await with_scope([&](scope& s) {
       for (int i = 0; i < 4; ++i)
         s.go([&]() -> task<> {
           // On as many workers as there are: none of them goes on before all have begun.
@@ -329,8 +329,8 @@ TEST(Trace, AGoroutineThatWaitsForItsPlaceIsCreatedOnce) {
 }
 
 TEST(Trace, MemoryBeyondItsBoundsIsRefused) {
-  EXPECT_THROW(trace_recording({.memory = 1000}), std::invalid_argument);
-  EXPECT_THROW(trace_recording({.memory = std::size_t{2} << 30}), std::invalid_argument);
+  for (std::size_t memory : {std::size_t{1000}, std::size_t{2} << 30})
+    EXPECT_THROW(trace_recording const refused({.memory = memory}), std::invalid_argument);
 }
 
 TEST(Trace, IsStartedStoppedAndTakenWhileWorkersRun) {
@@ -396,9 +396,9 @@ TEST(Waits, AreCountedWithTheirTimeAndStack) {
     ASSERT_GE(locks->stack.size(), 2u);
     EXPECT_TRUE(is_here(locks->stack.front()));
     EXPECT_TRUE(is_here(locks->stack.back()));
-    const wait_site* slept = site_of(sites, wait_reason::sleep);
-    ASSERT_NE(slept, nullptr);
-    EXPECT_GE(slept->nanoseconds, 25e6);
+    double slept = 0;
+    for (auto& s : sites) slept += s.reason == wait_reason::sleep ? s.nanoseconds : 0;
+    EXPECT_GE(slept, 25e6);
   }
 }
 
@@ -421,7 +421,7 @@ TEST(Waits, OffNothingIsCounted) {
   run_at(2, []() -> task<> { co_await talk(100); });
   wait_profiling const p;
   EXPECT_TRUE(p.take().empty());
-  EXPECT_THROW(wait_profiling(0ns), std::invalid_argument);
+  EXPECT_THROW(wait_profiling const refused(0ns), std::invalid_argument);
 }
 
 }  // namespace leash::test::trace_tests
