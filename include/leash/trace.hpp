@@ -91,18 +91,20 @@ std::optional<trace> recorded(nanoseconds window = nanoseconds::max());
 struct worker;
 struct runtime;
 
-/// What is noted of a worker's goroutines: bits of worker::observed, and of observed_everywhere, which is what new
-/// workers begin with and what other threads look at.
+/// Bits of worker::unusual. What is noted of a worker's goroutines; of observed_everywhere too, which is what new workers
+/// begin with and what other threads look at.
 inline constexpr std::uint8_t observe_trace = 1, observe_waits = 2;
+/// The worker's run is simulated: nothing is noted there.
+inline constexpr std::uint8_t is_simulated = 4;
 extern std::atomic<std::uint8_t> observed_everywhere;
 
-LEASH_COLD void note_run(worker&, goroutine_core*) noexcept;
+LEASH_NOINLINE void note_run(worker&, goroutine_core*) noexcept;
 /// It was parked, and belongs to who wakes it: only its memory can be relied on.
-LEASH_COLD void note_parked(worker&, goroutine_core*) noexcept;
-LEASH_COLD void note_yield(worker&, goroutine_core*) noexcept;
-LEASH_COLD void note_end(worker&, std::uint64_t id, bool cut) noexcept;
+LEASH_NOINLINE void note_parked(worker&, goroutine_core*) noexcept;
+LEASH_NOINLINE void note_yield(worker&, goroutine_core*) noexcept;
+LEASH_NOINLINE void note_end(worker&, std::uint64_t id, bool cut) noexcept;
 /// About to be made runnable by its owner: on a worker of its runtime, or (null) elsewhere.
-LEASH_COLD void note_wake(worker*, goroutine_core*) noexcept;
+LEASH_NOINLINE void note_wake(worker*, goroutine_core*) noexcept;
 /// It has been made, and waits for a place in its scope.
 LEASH_COLD void note_create(goroutine_core*) noexcept;
 LEASH_COLD void note_cancel(std::source_location) noexcept;

@@ -36,7 +36,7 @@ class blocking_pool;
 
 enum class after_resume : std::uint8_t { nothing, finish, unwind, yield };
 
-/// What a worker has in hand while it is observed (trace.hpp); its own, but that nothing is being noted is seen by all.
+/// What a worker has in hand while something is noted (trace.hpp); its own, but that nothing is being noted is seen by all.
 struct trace_writer {
   std::atomic<bool> noting{false};
   trace_piece* piece = nullptr;
@@ -49,7 +49,7 @@ struct worker {
   std::uint32_t index = 0;
   after_resume after = after_resume::nothing;
   bool single = false;  // the only worker: nobody steals
-  std::atomic<std::uint8_t> observed{0};  // 0: nothing is noted of its goroutines; see trace.hpp
+  std::atomic<std::uint8_t> unusual{0};  // bits, see trace.hpp; 0: not simulated, and nothing is noted of its goroutines
   goroutine_core* current = nullptr;
   const std::byte* stack_top = nullptr;  // what lies below it on the thread's stack dies when the goroutine suspends
   std::uint32_t chain = 0;               // goroutines taken from `next` in a row

@@ -30,7 +30,7 @@ void unobserve(std::uint8_t what) noexcept {
   for_each_runtime([=](runtime& rt) {
     if (rt.sim != nullptr) return;
     for (std::uint32_t i = 0; i < rt.worker_count; ++i)
-      rt.workers[i].observed.store(rest, std::memory_order_relaxed);
+      rt.workers[i].unusual.store(rest, std::memory_order_relaxed);
   });
   { foreign_section const last; }
   heavy_fence();
@@ -48,7 +48,7 @@ void observe_runtime(runtime& rt) noexcept {
   if (rt.sim != nullptr) return;
   for (std::uint32_t i = 0; i < rt.worker_count; ++i)
     // ORD observe-1 release
-    rt.workers[i].observed.store(observed_everywhere.load(std::memory_order_relaxed), std::memory_order_release);
+    rt.workers[i].unusual.store(observed_everywhere.load(std::memory_order_relaxed), std::memory_order_release);
 }
 
 // --- the clock

@@ -1,7 +1,7 @@
 // How what is noted of goroutines is turned on and off while workers run.
 //
-// A worker's hooks test worker::observed, a byte that is 0 when nothing is noted. What they then write is used inside a
-// section: the worker says that it is in one, light fence, and looks at `observed` again. Who turns something off clears
+// A worker's hooks test worker::unusual, a byte that is 0 when nothing is noted. What they then write is used inside a
+// section: the worker says that it is in one, light fence, and looks at `unusual` again. Who turns something off clears
 // its bit on every worker, heavy fence, and waits for each that is in a section: after that no worker writes what it was
 // for, and it may be freed. A Dekker pair; model: tests/model/observing_test.cpp.
 #pragma once
@@ -20,7 +20,7 @@ class section {
     w.trace.noting.store(true, std::memory_order_relaxed);
     light_fence();
     // ORD observe-1 acquire: what who turned it on had made ready.
-    on_ = w.observed.load(std::memory_order_acquire);
+    on_ = w.unusual.load(std::memory_order_acquire);
   }
   section(const section&) = delete;
   // ORD observe-2 release: what was written in it, to who waits for its end.

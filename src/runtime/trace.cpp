@@ -254,7 +254,7 @@ void note_leak(std::uint64_t id, std::uint64_t word, std::source_location spawne
 void forget_runtime(runtime& rt) noexcept {
   std::lock_guard guard(observing_lock());
   for (std::uint32_t i = 0; i < rt.worker_count; ++i) {
-    rt.workers[i].observed.store(0, std::memory_order_relaxed);
+    rt.workers[i].unusual.store(0, std::memory_order_relaxed);
     if (current_pool != nullptr) current_pool->give_back(rt.workers[i].trace.piece);
     rt.workers[i].trace.piece = nullptr;
   }

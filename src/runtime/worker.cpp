@@ -186,11 +186,12 @@ void schedule(goroutine_core* g) {
   runtime* rt = runtime_at(g->runtime_index);
   worker* w = this_worker;
   if (w == nullptr || w->rt != rt) return schedule_from_outside(*rt, g);
-  if (w->observed.load(std::memory_order_relaxed) != 0) [[unlikely]]
+  if (w->unusual.load(std::memory_order_relaxed) != 0) [[unlikely]] {
+    if (rt->sim != nullptr) {
+      rt->sim->ready.push_back(g);
+      return;
+    }
     note_wake(w, g);
-  if (rt->sim != nullptr) [[unlikely]] {
-    rt->sim->ready.push_back(g);
-    return;
   }
   goroutine_core* before;
   if (w->single) {
@@ -208,21 +209,18 @@ void schedule(goroutine_core* g) {
   }
 }
 
-static void queue_last(worker& w, goroutine_core* g) {
-  if (w.rt->sim != nullptr) [[unlikely]] {
-    w.rt->sim->ready.push_back(g);
-  } else {
-    push_local(w, g);
-  }
-}
-
 void schedule_last(goroutine_core* g) {
   runtime* rt = runtime_at(g->runtime_index);
   worker* w = this_worker;
   if (w == nullptr || w->rt != rt) return schedule_from_outside(*rt, g);
-  if (w->observed.load(std::memory_order_relaxed) != 0) [[unlikely]]
+  if (w->unusual.load(std::memory_order_relaxed) != 0) [[unlikely]] {
+    if (rt->sim != nullptr) {
+      rt->sim->ready.push_back(g);
+      return;
+    }
     note_wake(w, g);
-  queue_last(*w, g);
+  }
+  push_local(*w, g);
 }
 
 void schedule_yielded(worker& w, goroutine_core* g) noexcept {
@@ -234,7 +232,7 @@ void schedule_yielded(worker& w, goroutine_core* g) noexcept {
     (void)w.queue.push(g);  // an empty queue has room
     return;
   }
-  queue_last(w, g);
+  w.rt->sim != nullptr ? w.rt->sim->ready.push_back(g) : push_local(w, g);
 }
 
 // --- finding
@@ -456,6 +454,7 @@ void prepare_workers(runtime& rt, std::uint32_t count) {
     w.rt = &rt;
     w.index = i;
     w.single = count == 1;
+    if (rt.sim != nullptr) w.unusual.store(is_simulated, std::memory_order_relaxed);
     w.timers.start(runtime_now(&rt), rt.sim != nullptr ? 0 : 16);
     w.random = rt.sim != nullptr ? rt.sim->seed : 0x9e3779b97f4a7c15u * (i + 1);
   }
