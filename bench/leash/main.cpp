@@ -27,7 +27,9 @@ void require(bool holds, const char* what) {
 }
 
 static int usage(const char* problem) {
-  std::fprintf(stderr, "leash_bench: %s\nusage: leash_bench --row NAME [--workers N] [--divide N] [--note trace|waits]; rows:\n", problem);
+  std::fprintf(
+      stderr, "leash_bench: %s\nusage: leash_bench --row NAME [--workers N] [--divide N] [--note trace|waits]; rows:\n",
+      problem);
   for (const auto& [name, measure] : rows()) std::fprintf(stderr, "  %s\n", name.c_str());
   return 2;
 }

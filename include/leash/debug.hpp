@@ -55,7 +55,8 @@ class [[nodiscard]] server {
 ///
 /// Parameters: address, "HOST:PORT" with an IP address or localhost as host; port 0 takes a free one.
 /// Thread safety: any thread, before, during and after runs; not inside a simulated run.
-/// Errors: std::invalid_argument for an address that is none, or one beyond loopback without a token;
+/// Errors: std::invalid_argument for an address that is none, or one beyond loopback without a token, or trace_memory out
+///   of the bounds of trace_recording;
 ///   std::system_error when it cannot be listened on.
 /// Cost: while nobody asks, a look at all goroutines every second, rarer when there are many: a hundredth of one
 ///   processor at most. See docs/design/sight.md.

@@ -38,22 +38,22 @@ struct trace_event {
   std::uint64_t goroutine = 0;  // whom it happened to; 0: nobody (cancel)
   std::uint64_t by = 0;         // the goroutine that ran on that thread; 0: none: a timer, or no worker
   std::source_location where;
-  std::uint64_t worker_of = 0;                 // the runtime's serial; 0: a thread that is no worker
-  std::uint32_t worker = foreign;              // its index in that runtime
-  std::uint32_t epoch = 0;                     // of the goroutine's park word: orders what happened to it
-  std::uint32_t callers = 0;                   // park: first of the `caller_count` lines in trace::callers, inner first
+  std::uint64_t worker_of = 0;     // the runtime's serial; 0: a thread that is no worker
+  std::uint32_t worker = foreign;  // its index in that runtime
+  std::uint32_t epoch = 0;         // of the goroutine's park word: orders what happened to it
+  std::uint32_t callers = 0;       // park: first of the `caller_count` lines in trace::callers, inner first
   std::uint8_t caller_count = 0;
   trace_kind kind = trace_kind::run;
-  wait_reason reason = wait_reason::none;      // park, wake
-  bool cut = false;                            // wake: to unwind; end: without a result
+  wait_reason reason = wait_reason::none;  // park, wake
+  bool cut = false;                        // wake: to unwind; end: without a result
 };
 
 struct trace {
-  std::vector<trace_event> events;             // by time; of one thread, in its order
+  std::vector<trace_event> events;  // by time; of one thread, in its order
   std::vector<std::source_location> callers;
-  std::int64_t from = 0, to = 0;               // nothing in between was overwritten
-  std::uint64_t overwritten = 0, lost = 0;     // records: that were older; for which there was no room
-  std::uint32_t workers = 0;                   // of all runtimes
+  std::int64_t from = 0, to = 0;            // nothing in between was overwritten
+  std::uint64_t overwritten = 0, lost = 0;  // records: that were older; for which there was no room
+  std::uint32_t workers = 0;                // of all runtimes
 };
 
 struct trace_options {
@@ -119,7 +119,7 @@ void forget_runtime(runtime&) noexcept;
 struct wait_site {
   std::vector<std::source_location> stack;  // from the wait out to the line that started the goroutine
   wait_reason reason = wait_reason::none;
-  double count = 0, nanoseconds = 0;        // estimates from the sample
+  double count = 0, nanoseconds = 0;  // estimates from the sample
 };
 
 /// Collects where goroutines waited, in all runtimes, while it lives: each wait that took `rate` or longer, and of the

@@ -49,7 +49,8 @@ struct worker {
   std::uint32_t index = 0;
   after_resume after = after_resume::nothing;
   bool single = false;  // the only worker: nobody steals
-  std::atomic<std::uint8_t> unusual{0};  // bits, see trace.hpp; 0: not simulated, and nothing is noted of its goroutines
+  std::atomic<std::uint8_t> unusual{
+      0};  // bits, see trace.hpp; 0: not simulated, and nothing is noted of its goroutines
   goroutine_core* current = nullptr;
   const std::byte* stack_top = nullptr;  // what lies below it on the thread's stack dies when the goroutine suspends
   std::uint32_t chain = 0;               // goroutines taken from `next` in a row

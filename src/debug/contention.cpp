@@ -2,11 +2,10 @@
 //
 // The stack is that of who waited, in both: who let it wait, as Go's mutex profile has it, is not known when a lock is
 // given back by a destructor.
-#include <leash/trace.hpp>
-
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <leash/trace.hpp>
 
 #include "pprof_table.hpp"
 #include "profiles.hpp"
@@ -105,7 +104,10 @@ std::string as_text(std::vector<wait_site> sites, bool mutexes) {
 class contention_source final : public source {
  public:
   contention_source(recording_place place, bool mutexes, bool text, std::optional<double> seconds, nanoseconds rate)
-      : place_(std::move(place)), mutexes_(mutexes), text_(text), from_(steady::now()),
+      : place_(std::move(place)),
+        mutexes_(mutexes),
+        text_(text),
+        from_(steady::now()),
         until_(seconds ? from_ + as_time(*seconds) : from_) {
     if (!seconds) return;
     collecting_.emplace(rate);

@@ -69,7 +69,9 @@ struct sample_buffer {
 std::atomic<sample_buffer*> buffers{nullptr};
 std::atomic<bool> profiling{false};
 
-LEASH_READS_FROZEN std::uint64_t word_at(const void* p) noexcept { return *static_cast<const volatile std::uint64_t*>(p); }
+LEASH_READS_FROZEN std::uint64_t word_at(const void* p) noexcept {
+  return *static_cast<const volatile std::uint64_t*>(p);
+}
 
 // In the handler, all of them.
 

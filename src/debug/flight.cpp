@@ -93,7 +93,8 @@ struct flight_recorder::state {
       wake.wait(guard, [this] { return due || over; });
       if (!due) return;
       due = false;
-      std::string const name = o.file + "-" + std::to_string(getpid()) + "-" + std::to_string(written.size() + failed + 1) +
+      std::string const name = o.file + "-" + std::to_string(getpid()) + "-" +
+                               std::to_string(written.size() + failed + 1) +
                                (o.format == trace_format::go ? ".gotrace" : ".pftrace");
       guard.unlock();
       bool done = false;

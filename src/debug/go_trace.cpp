@@ -243,8 +243,7 @@ class writer final : public trace_source {
   std::uint64_t wait_stack(std::uint32_t p, const timeline::entry& e) {
     std::vector<const frame*> all;
     if (e.where.line() != 0) all.push_back(&frame_of(p, e.where, false));
-    for (std::size_t i = 0; i < e.caller_count; ++i)
-      all.push_back(&frame_of(p, line_.callers()[e.callers + i], false));
+    for (std::size_t i = 0; i < e.caller_count; ++i) all.push_back(&frame_of(p, line_.callers()[e.callers + i], false));
     all.push_back(&frame_of(p, line_.goroutines[e.goroutine].spawned_at, true));
     return stack_of(p, std::move(all));
   }

@@ -27,7 +27,8 @@ class mapped_file {
     int const fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
     if (fd < 0) return;
     struct stat s{};
-    if (fstat(fd, &s) == 0 && S_ISREG(s.st_mode) && s.st_size > 0 && static_cast<std::size_t>(s.st_size) <= largest_file) {
+    if (fstat(fd, &s) == 0 && S_ISREG(s.st_mode) && s.st_size > 0 &&
+        static_cast<std::size_t>(s.st_size) <= largest_file) {
       void* p = mmap(nullptr, static_cast<std::size_t>(s.st_size), PROT_READ, MAP_PRIVATE, fd, 0);
       if (p != MAP_FAILED) {
         data_ = static_cast<const std::byte*>(p);
@@ -91,10 +92,10 @@ struct native_symbols::module {
     auto const* sections = file->at<ElfW(Shdr)>(head->e_shoff, head->e_shnum);
     if (sections == nullptr) return;
     for (std::size_t i = 0; i < head->e_shnum; ++i)
-      if (sections[i].sh_type == SHT_SYMTAB || sections[i].sh_type == SHT_DYNSYM) load(sections, head->e_shnum, sections[i]);
-    std::sort(symbols.begin(), symbols.end(), [](auto& a, auto& b) {
-      return a.start != b.start ? a.start < b.start : a.size > b.size;
-    });
+      if (sections[i].sh_type == SHT_SYMTAB || sections[i].sh_type == SHT_DYNSYM)
+        load(sections, head->e_shnum, sections[i]);
+    std::sort(symbols.begin(), symbols.end(),
+              [](auto& a, auto& b) { return a.start != b.start ? a.start < b.start : a.size > b.size; });
   }
   void load(const ElfW(Shdr) * sections, std::size_t count, const ElfW(Shdr) & table) {
     if (table.sh_link >= count || table.sh_entsize != sizeof(ElfW(Sym))) return;
@@ -137,7 +138,8 @@ native_symbols::found native_symbols::at(std::uint64_t address) {
     if (address < m->from || address >= m->to) continue;
     if (m->file == nullptr) m->load();
     std::uint64_t const a = address - m->base;
-    auto it = std::upper_bound(m->symbols.begin(), m->symbols.end(), a, [](std::uint64_t v, auto& s) { return v < s.start; });
+    auto it =
+        std::upper_bound(m->symbols.begin(), m->symbols.end(), a, [](std::uint64_t v, auto& s) { return v < s.start; });
     if (it == m->symbols.begin()) return {m->shown, m->shown, m->base};
     --it;
     while (it != m->symbols.begin() && std::prev(it)->start == it->start) --it;  // the largest

@@ -24,18 +24,18 @@ namespace {
 
 namespace field {
 using tag = protozero::pbf_tag_type;
-constexpr tag packet = 1;                                                                           // Trace
-constexpr tag timestamp = 8, sequence = 10, event = 11, interned = 12, flags = 13, clock = 58,      // TracePacket
+constexpr tag packet = 1;                                                                       // Trace
+constexpr tag timestamp = 8, sequence = 10, event = 11, interned = 12, flags = 13, clock = 58,  // TracePacket
     descriptor = 60;
-constexpr tag uuid = 1, name = 2, process = 3, parent = 5, counter = 8, sibling_merge = 15;         // TrackDescriptor
-constexpr tag pid = 1, process_name = 6;                                                            // ProcessDescriptor
-constexpr tag unit = 3;                                                                             // CounterDescriptor
-constexpr tag annotation = 4, type = 9, name_iid = 10, track = 11, category = 22, value = 30,       // TrackEvent
+constexpr tag uuid = 1, name = 2, process = 3, parent = 5, counter = 8, sibling_merge = 15;    // TrackDescriptor
+constexpr tag pid = 1, process_name = 6;                                                       // ProcessDescriptor
+constexpr tag unit = 3;                                                                        // CounterDescriptor
+constexpr tag annotation = 4, type = 9, name_iid = 10, track = 11, category = 22, value = 30,  // TrackEvent
     location_iid = 34, flow = 47, flow_end = 48;
-constexpr tag annotation_name = 10, annotation_text = 6;                                            // DebugAnnotation
-constexpr tag event_names = 2, locations = 4;                                                       // InternedData
-constexpr tag iid = 1, text = 2;                                                                    // EventName
-constexpr tag file = 2, function = 3, line = 4;                                                     // SourceLocation
+constexpr tag annotation_name = 10, annotation_text = 6;  // DebugAnnotation
+constexpr tag event_names = 2, locations = 4;             // InternedData
+constexpr tag iid = 1, text = 2;                          // EventName
+constexpr tag file = 2, function = 3, line = 4;           // SourceLocation
 }  // namespace field
 
 constexpr std::uint64_t merge_none = 2, unit_count = 2, clock_monotonic = 3, state_cleared = 1, needs_state = 2;
@@ -104,10 +104,10 @@ class writer final : public trace_source {
       case what::unblock:
         close(out, t, g);
         woken(out, e,
-              e.cut                                      ? "cancel"
-              : e.reason == wait_reason::chan_receive    ? "send"
-              : e.reason == wait_reason::chan_send       ? "receive"
-                                                         : "wake");
+              e.cut                                   ? "cancel"
+              : e.reason == wait_reason::chan_receive ? "send"
+              : e.reason == wait_reason::chan_send    ? "receive"
+                                                      : "wake");
         runnable_from(out, t, g);
         break;
       case what::start:

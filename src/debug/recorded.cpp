@@ -32,7 +32,9 @@ namespace {
 class trace_for_a_while final : public source {
  public:
   trace_for_a_while(recording_place place, double seconds, std::size_t memory, trace_format f)
-      : place_(std::move(place)), recording_(std::in_place, trace_options{memory}), until_(steady::now() + as_time(seconds)),
+      : place_(std::move(place)),
+        recording_(std::in_place, trace_options{memory}),
+        until_(steady::now() + as_time(seconds)),
         format_(f) {}
   bool more(std::string& out) override {
     if (writing_ == nullptr) {
@@ -64,12 +66,13 @@ reply recorded_trace(const request& q, std::size_t memory, bool for_go) {
   if (!last) return failure(400, "last: a number of seconds above 0");
   reply r;
   r.type = "application/octet-stream";
-  r.headers.emplace_back("Content-Disposition", f == trace_format::go
-                                                    ? "attachment; filename=\"trace\""
-                                                    : "attachment; filename=\"trace.pftrace\"");
+  r.headers.emplace_back("Content-Disposition", f == trace_format::go ? "attachment; filename=\"trace\""
+                                                                      : "attachment; filename=\"trace.pftrace\"");
   if (*last > 0) {
     std::optional<trace> t = recorded(as_time(*last));
-    if (!t) return failure(409, "nothing is being recorded: leash::trace_recording or leash::debug::flight_recorder does, or seconds=");
+    if (!t)
+      return failure(
+          409, "nothing is being recorded: leash::trace_recording or leash::debug::flight_recorder does, or seconds=");
     r.stream = written_trace(*std::move(t), f);
     return r;
   }

@@ -29,10 +29,11 @@ void unobserve(std::uint8_t what) noexcept {
   observed_everywhere.store(rest, std::memory_order_relaxed);
   for_each_runtime([=](runtime& rt) {
     if (rt.sim != nullptr) return;
-    for (std::uint32_t i = 0; i < rt.worker_count; ++i)
-      rt.workers[i].unusual.store(rest, std::memory_order_relaxed);
+    for (std::uint32_t i = 0; i < rt.worker_count; ++i) rt.workers[i].unusual.store(rest, std::memory_order_relaxed);
   });
-  { foreign_section const last; }
+  {
+    foreign_section const last;
+  }
   heavy_fence();
   for_each_runtime([=](runtime& rt) {
     for (std::uint32_t i = 0; i < rt.worker_count; ++i) {

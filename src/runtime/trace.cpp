@@ -12,13 +12,13 @@
 //
 // Who parks a goroutine has lost it before the hook runs: the record says what could be read while the park word stayed
 // the same. Who wakes it owns it, and notes the wait that ends: so nothing is missed, however quick the waker is.
-#include <leash/trace.hpp>
-
+#include <errno.h>
 #include <sys/mman.h>
 
 #include <algorithm>
 #include <bit>
 #include <leash/task.hpp>
+#include <leash/trace.hpp>
 #include <memory>
 #include <new>
 #include <stdexcept>
@@ -31,6 +31,7 @@ namespace {
 
 constexpr std::uint8_t kind_callers = 0xff;
 constexpr std::uint8_t flag_cut = 1;
+constexpr int populate_write = 23;  // MADV_POPULATE_WRITE, which older headers lack; older kernels say EINVAL
 constexpr std::size_t piece_bytes = 64 * 1024;
 static_assert(sizeof(trace_piece) <= piece_bytes);
 
@@ -48,6 +49,11 @@ struct pool {
                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (p == MAP_FAILED) throw std::bad_alloc();
     pieces = static_cast<trace_piece*>(p);  // fresh memory is zero: as trace_piece wants it
+    // All of it now: a fresh page costs as much as a hundred records, and workers are not to pay for it.
+    (void)madvise(p, count * sizeof(trace_piece), MADV_HUGEPAGE);
+    if (madvise(p, count * sizeof(trace_piece), populate_write) == 0 || errno == EINVAL) return;
+    munmap(p, count * sizeof(trace_piece));
+    throw std::bad_alloc();
   }
   pool(const pool&) = delete;
   ~pool() { munmap(pieces, count * sizeof(trace_piece)); }
@@ -181,9 +187,9 @@ void note_parked(worker& w, goroutine_core* g) noexcept {
     lines[0] = 0;
     reason = wait_reason::none;
   }
-  trace_record const r[2] = {{{ticks, id, lines[0], meaning(trace_kind::park, reason, 0, word)}},
-                             {{ticks, lines[1], lines[2],
-                              meaning(kind_callers, wait_reason::none, static_cast<std::uint8_t>(n - 1), 0)}}};
+  trace_record const r[2] = {
+      {{ticks, id, lines[0], meaning(trace_kind::park, reason, 0, word)}},
+      {{ticks, lines[1], lines[2], meaning(kind_callers, wait_reason::none, static_cast<std::uint8_t>(n - 1), 0)}}};
   put(w, id, r, n > 1 ? 2 : 1);
 }
 
@@ -192,8 +198,8 @@ void note_yield(worker& w, goroutine_core* g) noexcept {
   w.trace.noted = nullptr;
   if (!s.has(observe_trace)) return;
   std::uint64_t const line = g->leaf != nullptr ? bits(g->leaf->where) : 0;
-  trace_record const r{
-      {note_ticks(), g->id, line, meaning(trace_kind::yield, wait_reason::none, 0, g->park.load(std::memory_order_relaxed))}};
+  trace_record const r{{note_ticks(), g->id, line,
+                        meaning(trace_kind::yield, wait_reason::none, 0, g->park.load(std::memory_order_relaxed))}};
   put(w, g->id, &r, 1);
 }
 
@@ -241,8 +247,8 @@ static void note_rarely(const trace_record& r) noexcept {
 }
 
 void note_create(goroutine_core* g) noexcept {
-  note_rarely({{note_ticks(), g->id, bits(g->spawned_at), meaning(trace_kind::create, wait_reason::none, 0,
-                                                                  g->park.load(std::memory_order_relaxed))}});
+  note_rarely({{note_ticks(), g->id, bits(g->spawned_at),
+                meaning(trace_kind::create, wait_reason::none, 0, g->park.load(std::memory_order_relaxed))}});
 }
 void note_cancel(std::source_location where) noexcept {
   note_rarely({{note_ticks(), 0, bits(where), meaning(trace_kind::cancel, wait_reason::none, 0, 0)}});

@@ -144,7 +144,8 @@ TEST(Tool, a_report_is_one_page_that_loads_nothing) {
 TEST(Tool, help_tells_every_command_and_the_exit_codes) {
   const outcome r = run_tool({"--help"});
   EXPECT_EQ(r.code, 0);
-  for (const char* text : {"leaks", "diff", "dump", "trace", "top", "report", "fleet", "completion", "Exit codes", "Examples"})
+  for (const char* text :
+       {"leaks", "diff", "dump", "trace", "top", "report", "fleet", "completion", "Exit codes", "Examples"})
     EXPECT_NE(r.out.find(text), std::string::npos) << text;
   EXPECT_NE(run_tool({"--version"}).out.find("leash "), std::string::npos);
 }

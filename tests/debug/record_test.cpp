@@ -61,7 +61,8 @@ profile decode(const std::string& packed) {
       if (l.tag() == 1) {
         id = l.get_uint64();
       } else {
-        for (pbf_reader n = l.get_message(); n.next();) n.tag() == 1 ? void(locations[id] = functions.at(n.get_uint64())) : n.skip();
+        for (pbf_reader n = l.get_message(); n.next();)
+          n.tag() == 1 ? void(locations[id] = functions.at(n.get_uint64())) : n.skip();
       }
     }
   }
@@ -198,8 +199,8 @@ TEST(Block, IsEmptyUnlessWaitsAreCollected) {
 }
 TEST(Block, RefusesWhatIsOutOfBounds) {
   auto s = serve("127.0.0.1:0");
-  for (const char* q : {"block?seconds=0", "block?seconds=1000", "mutex?rate=1", "block?rate=x", "block?debug=2", "profile?seconds=0",
-                        "profile?seconds=301"})
+  for (const char* q : {"block?seconds=0", "block?seconds=1000", "mutex?rate=1", "block?rate=x", "block?debug=2",
+                        "profile?seconds=0", "profile?seconds=301"})
     EXPECT_EQ(get(s.port(), std::string("/debug/pprof/") + q).status, 400) << q;
 }
 
@@ -229,7 +230,8 @@ TEST(Cpu, SaysWhatWorkersComputeAndForWhom) {
 TEST(Cpu, OneAtATime) {
   auto s = serve("127.0.0.1:0");
   connection first(s.port());
-  ASSERT_TRUE(first.write("GET /debug/pprof/profile?seconds=1 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"));
+  ASSERT_TRUE(
+      first.write("GET /debug/pprof/profile?seconds=1 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"));
   response second;
   for (auto const end = std::chrono::steady_clock::now() + longest_wait;
        second.status != 503 && std::chrono::steady_clock::now() < end;)

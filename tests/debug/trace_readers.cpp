@@ -233,7 +233,15 @@ class go_parser {
         return {2, false};
       case 15:
         return {0, false};
-      case 17: case 19: case 20: case 22: case 23: case 24: case 25: case 26: case 27:
+      case 17:
+      case 19:
+      case 20:
+      case 22:
+      case 23:
+      case 24:
+      case 25:
+      case 26:
+      case 27:
         return {1, true};
       case 21:
         return {3, true};
@@ -278,7 +286,8 @@ class go_parser {
       for (std::string_view body = take(bytes); !body.empty();) numbers.push_back(number(body));
     }
     if (kind == 3) {
-      want(numbers.size() >= 2 && numbers[0] != 0 && numbers.size() == 2 + 4 * numbers[1] && numbers[1] != 0, "a bad stack");
+      want(numbers.size() >= 2 && numbers[0] != 0 && numbers.size() == 2 + 4 * numbers[1] && numbers[1] != 0,
+           "a bad stack");
       want(frames_.emplace(numbers[0], numbers).second, "a stack twice");
       return;
     }
@@ -303,7 +312,8 @@ class go_parser {
     for (auto& [id, numbers] : frames_)
       for (std::size_t i = 2; i < numbers.size(); i += 4) {
         want(texts_.contains(numbers[i + 1]) && texts_.contains(numbers[i + 2]), "a frame without its texts");
-        stacks_[id].push_back(texts_[numbers[i + 1]] + " " + texts_[numbers[i + 2]] + ":" + std::to_string(numbers[i + 3]));
+        stacks_[id].push_back(texts_[numbers[i + 1]] + " " + texts_[numbers[i + 2]] + ":" +
+                              std::to_string(numbers[i + 3]));
       }
     for (auto& [place, events] : queues_)
       for (go_event& e : events) {

@@ -49,7 +49,7 @@ struct go_event {
   std::vector<std::uint64_t> arguments;    // without the time
   std::vector<std::string> stack;          // "function file:line"
   bool has_stack = false;
-  std::string text;                        // of a log
+  std::string text;  // of a log
 };
 struct go_read {
   std::vector<go_event> events;  // in the order of what happened

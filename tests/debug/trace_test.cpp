@@ -134,8 +134,8 @@ TEST(GoTrace, IsWhatGoWouldHaveWritten) {
   }
 }
 
-std::size_t refused_by(const std::string& whole, const std::function<void(const std::string&)>& read, std::mt19937& random,
-                       int rounds) {
+std::size_t refused_by(const std::string& whole, const std::function<void(const std::string&)>& read,
+                       std::mt19937& random, int rounds) {
   std::size_t refused = 0;
   for (int i = 0; i < rounds; ++i) {
     std::string damaged = whole;
@@ -203,8 +203,8 @@ TEST(Timeline, IsConsistentWhateverIsLateOrMissing) {
   }
 }
 
-trace_event event(trace_kind k, std::int64_t at, std::uint64_t g, std::uint32_t worker, std::uint32_t epoch, std::uint64_t by = 0,
-                  wait_reason r = wait_reason::none) {
+trace_event event(trace_kind k, std::int64_t at, std::uint64_t g, std::uint32_t worker, std::uint32_t epoch,
+                  std::uint64_t by = 0, wait_reason r = wait_reason::none) {
   trace_event e;
   e.kind = k;
   e.at = at;
@@ -224,7 +224,8 @@ TEST(Timeline, AParkThatIsNotedAfterTheWakeStandsBeforeIt) {
   t.to = 100;
   std::uint64_t const g = 1'000'000'001, h = 1'000'000'002;
   using enum trace_kind;
-  t.events = {event(create, 10, g, 0, 1), event(run, 20, g, 0, 1), event(create, 21, h, 0, 5, g), event(run, 22, h, 1, 5),
+  t.events = {event(create, 10, g, 0, 1), event(run, 20, g, 0, 1), event(create, 21, h, 0, 5, g),
+              event(run, 22, h, 1, 5),
               // Worker 0 parks g; worker 1 wakes it and runs it, before worker 0 notes that it parked it.
               event(wake, 30, g, 1, 2, h, wait_reason::chan_receive), event(end, 31, h, 1, 0), event(run, 32, g, 1, 2),
               event(park, 33, g, 0, 1), event(end, 40, g, 1, 0)};
@@ -253,7 +254,8 @@ TEST(GoTool, OpensATraceAndItsProfiles) {
   if (!go_is_here()) GTEST_SKIP() << "skipped: no go on this machine";
   scratch const files;
   std::string const file = files.write("trace", written(recorded_at(2, 200), trace_format::go));
-  auto const [profile, code] = shell("cd " + files.path(".") + " && go tool trace -pprof=sync " + file + " > sync.pb.gz && go tool pprof -top -nodefraction=0 sync.pb.gz");
+  auto const [profile, code] = shell("cd " + files.path(".") + " && go tool trace -pprof=sync " + file +
+                                     " > sync.pb.gz && go tool pprof -top -nodefraction=0 sync.pb.gz");
   EXPECT_EQ(code, 0) << profile;
   EXPECT_NE(profile.find("delay"), std::string::npos) << profile;
   EXPECT_NE(profile.find("send_all"), std::string::npos) << profile;
@@ -261,7 +263,8 @@ TEST(GoTool, OpensATraceAndItsProfiles) {
   EXPECT_EQ(parsed, 0) << events.substr(0, 2000);
   EXPECT_NE(events.find("chan receive"), std::string::npos) << events.substr(0, 2000);
   EXPECT_NE(events.find("Running->Waiting"), std::string::npos) << events.substr(0, 2000);
-  std::string const cut = files.write("cut", test::trace_tests::written(recorded_at(2, 200), trace_format::go).substr(0, 1000));
+  std::string const cut =
+      files.write("cut", test::trace_tests::written(recorded_at(2, 200), trace_format::go).substr(0, 1000));
   EXPECT_NE(shell("go tool trace -d=parsed " + cut).second, 0) << "a damaged one is refused";
 }
 
@@ -289,7 +292,8 @@ TEST(TraceEndpoint, GivesBothForms) {
 
 TEST(TraceEndpoint, RefusesWhatItCannotDo) {
   auto s = serve("127.0.0.1:0");
-  for (const char* q : {"seconds=0", "seconds=-1", "seconds=1e9", "seconds=x", "seconds=nan", "seconds=1&format=svg", "last=x"})
+  for (const char* q :
+       {"seconds=0", "seconds=-1", "seconds=1e9", "seconds=x", "seconds=nan", "seconds=1&format=svg", "last=x"})
     EXPECT_EQ(get(s.port(), std::string("/debug/leash/trace?") + q).status, 400) << q;
   EXPECT_EQ(get(s.port(), "/debug/leash/trace?last=5").status, 409) << "nothing is recorded";
   trace_recording const r;
@@ -302,7 +306,8 @@ TEST(TraceEndpoint, ServesOthersWhileItRecordsAndBoundsTheirNumber) {
   std::vector<std::unique_ptr<connection>> all;
   for (int i = 0; i < 4; ++i) {
     all.push_back(std::make_unique<connection>(s.port()));
-    ASSERT_TRUE(all.back()->write("GET /debug/leash/trace?seconds=2 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"));
+    ASSERT_TRUE(
+        all.back()->write("GET /debug/leash/trace?seconds=2 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"));
   }
   // The thread answers in the order in which it was asked; then the fifth finds no place.
   response fifth;
@@ -332,8 +337,10 @@ std::vector<std::string> fly(flight_options o, bool leak) {
       co_await talk(20);
       co_await with_scope([&](scope& s) {
         auto [tx, rx] = channel<int>();  // it holds the only sender itself, or there is none
-        s.go(named("stuck"), [](receiver<int> from, std::optional<sender<int>>) -> task<> { (void)co_await from.recv(); },
-             std::move(rx), leak ? std::optional(std::move(tx)) : std::nullopt);
+        s.go(
+            named("stuck"),
+            [](receiver<int> from, std::optional<sender<int>>) -> task<> { (void)co_await from.recv(); }, std::move(rx),
+            leak ? std::optional(std::move(tx)) : std::nullopt);
       });
     });
   } catch (const deadlock_error&) {

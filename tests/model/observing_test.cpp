@@ -12,8 +12,8 @@ enum class bug {
   light_is_enough,  // who turns it off does without the heavy barrier
   looks_once,       // the worker goes by its first look, outside of the section
   does_not_wait,
-  leaves_quietly,   // the section's end is not released
-  turns_on_early,   // before what is needed is ready
+  leaves_quietly,  // the section's end is not released
+  turns_on_early,  // before what is needed is ready
 };
 
 struct world {

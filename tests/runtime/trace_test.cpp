@@ -87,7 +87,8 @@ TEST(Trace, OnOneWorkerEventsComeInTheOrderInWhichTheyHappen) {
     auto const at = last.find(e.goroutine);
     if (at != last.end()) {
       trace_kind const k = at->second;
-      bool const follows = e.kind == trace_kind::run ? k == trace_kind::create || k == trace_kind::wake || k == trace_kind::yield
+      bool const follows = e.kind == trace_kind::run
+                               ? k == trace_kind::create || k == trace_kind::wake || k == trace_kind::yield
                            : e.kind == trace_kind::wake ? k == trace_kind::park
                                                         : k == trace_kind::run;
       EXPECT_TRUE(follows) << name_of(e.kind) << " after " << name_of(k);
@@ -109,7 +110,8 @@ TEST(Trace, SaysWhereAndWhyAGoroutineWaitsAndWhoWokeIt) {
     const trace_event* sent = find(t, trace_kind::wake, wait_reason::chan_send);
     ASSERT_TRUE(received != nullptr || sent != nullptr);
     for (auto& e : t.events) {
-      if (e.kind != trace_kind::wake || (e.reason != wait_reason::chan_receive && e.reason != wait_reason::chan_send)) continue;
+      if (e.kind != trace_kind::wake || (e.reason != wait_reason::chan_receive && e.reason != wait_reason::chan_send))
+        continue;
       EXPECT_TRUE(is_here(e.where));
       EXPECT_NE(e.by, 0u);
       EXPECT_NE(e.by, e.goroutine);
@@ -158,7 +160,8 @@ TEST(Trace, CancelsAndUnwindingAreTold) {
     });
     t = r.take();
   });
-  auto const cancel = std::find_if(t.events.begin(), t.events.end(), [](auto& e) { return e.kind == trace_kind::cancel; });
+  auto const cancel =
+      std::find_if(t.events.begin(), t.events.end(), [](auto& e) { return e.kind == trace_kind::cancel; });
   ASSERT_NE(cancel, t.events.end());
   EXPECT_TRUE(is_here(cancel->where));
   bool cut = false, unwound = false;
@@ -183,12 +186,15 @@ TEST(Trace, ProofsOfLeaksAreTold) {
         co_await parked("waits", "chan receive");
         if (leak) {
           // It holds the only sender itself, and waits in a lock that it holds.
-          s.go(named("knot"), [](sender<int> end) -> task<> {
-            mutex m;
-            auto const g = co_await m.lock();
-            auto const again = co_await m.lock();
-            (void)end;
-          }, std::move(*kept));
+          s.go(
+              named("knot"),
+              [](sender<int> end) -> task<> {
+                mutex m;
+                auto const g = co_await m.lock();
+                auto const again = co_await m.lock();
+                (void)end;
+              },
+              std::move(*kept));
           kept.reset();
           co_await parked("knot", "sync.Mutex.Lock");
         }
@@ -288,7 +294,9 @@ TEST(Trace, RecordingsShareWhatIsRecordedAndSeeTheirOwnTime) {
     co_await talk(10);
     trace_recording const inner;
     trace const nothing = inner.take();
-    EXPECT_EQ(std::count_if(nothing.events.begin(), nothing.events.end(), [](auto& e) { return e.kind == trace_kind::create; }), 0);
+    EXPECT_EQ(std::count_if(nothing.events.begin(), nothing.events.end(),
+                            [](auto& e) { return e.kind == trace_kind::create; }),
+              0);
     co_await talk(10);
     EXPECT_GT(outer.take().events.size(), inner.take().events.size());
     EXPECT_FALSE(inner.take().events.empty());
@@ -324,7 +332,8 @@ TEST(Trace, AGoroutineThatWaitsForItsPlaceIsCreatedOnce) {
     t = r.take();
   });
   std::size_t ended = 0;
-  for (auto& [id, events] : by_goroutine(t)) ended += count(events, trace_kind::create) != 0 && count(events, trace_kind::end) == 1;
+  for (auto& [id, events] : by_goroutine(t))
+    ended += count(events, trace_kind::create) != 0 && count(events, trace_kind::end) == 1;
   EXPECT_EQ(ended, 5u);
 }
 
@@ -381,8 +390,7 @@ TEST(Waits, AreCountedWithTheirTimeAndStack) {
       mutex m;
       co_await with_scope([&](scope& s) -> task<> {
         auto held = std::optional(co_await m.lock());
-        for (int i = 0; i < 3; ++i)
-          s.go(named("locker"), [&]() -> task<> { auto const g = co_await m.lock(); });
+        for (int i = 0; i < 3; ++i) s.go(named("locker"), [&]() -> task<> { auto const g = co_await m.lock(); });
         co_await parked("locker", "sync.Mutex.Lock", 3);
         co_await sleep(30ms);
         held.reset();

@@ -71,7 +71,8 @@ std::string to_json(const std::vector<analysis>& all, const symbols& s, const sh
   return text({{"proven", proven}, {"suspected", suspected}, {"targets", targets}});
 }
 
-std::string trace_json(const std::string& target, const std::string& file, const std::string& format, std::size_t bytes) {
+std::string trace_json(const std::string& target, const std::string& file, const std::string& format,
+                       std::size_t bytes) {
   return text({{"target", target}, {"file", file}, {"format", format}, {"bytes", bytes}});
 }
 

@@ -176,14 +176,17 @@ int run(int argc, char** argv) {
   add_common(dump_app, u);
 
   trace_options c;
-  CLI::App* trace_app = app.add_subcommand("trace", "Save what the goroutines of a process do, for go tool trace or Perfetto");
+  CLI::App* trace_app =
+      app.add_subcommand("trace", "Save what the goroutines of a process do, for go tool trace or Perfetto");
   trace_app->add_option("target", c.target, "Address of a process")->type_name("TARGET")->required();
   add_duration(trace_app, "--seconds", c.seconds, "Record for this long (5s)");
-  add_duration(trace_app, "--last", c.last, "What a leash program has recorded by itself of this time (a flight recorder)");
+  add_duration(trace_app, "--last", c.last,
+               "What a leash program has recorded by itself of this time (a flight recorder)");
   trace_app->add_option("--format", c.format, "go (any Go or leash program; the default) or perfetto (leash programs)")
       ->type_name("FORM")
       ->check(CLI::IsMember({"go", "perfetto"}));
-  trace_app->add_option("-o,--output", c.file, "The file (trace.out or trace.pftrace); - for standard output")->type_name("FILE");
+  trace_app->add_option("-o,--output", c.file, "The file (trace.out or trace.pftrace); - for standard output")
+      ->type_name("FILE");
   add_common(trace_app, c);
 
   top_options t;

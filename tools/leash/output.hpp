@@ -66,7 +66,8 @@ std::string top_json(const profile& p, const std::vector<site>& sites, const sym
 /// The targets in Prometheus' file or HTTP service discovery, as addresses. Throws input_error.
 std::vector<std::string> read_discovery(const std::string& json_text);
 std::string fleet_json(const fleet_view& v);
-std::string trace_json(const std::string& target, const std::string& file, const std::string& format, std::size_t bytes);
+std::string trace_json(const std::string& target, const std::string& file, const std::string& format,
+                       std::size_t bytes);
 std::string dump_json(const profile& p, const symbols& s, const std::vector<std::uint32_t>& groups);
 
 }  // namespace leash::cli

@@ -143,9 +143,11 @@ std::string target::take_trace(const take_options& o, bool of_leash, const std::
   }
   if (got.status == 200) return std::move(got.body);
   std::string why = "the answer is HTTP " + std::to_string(got.status);
-  if (got.status == 404 && of_leash) why += " (only programs built with leash write this; for Go programs leave out --format and --last)";
+  if (got.status == 404 && of_leash)
+    why += " (only programs built with leash write this; for Go programs leave out --format and --last)";
   if (got.status == 404 && !of_leash) why += " (a Go program serves traces if it imports net/http/pprof)";
-  if (got.status == 409) why += " (nothing is being recorded there: leave out --last, or let the program hold a leash::trace_recording)";
+  if (got.status == 409)
+    why += " (nothing is being recorded there: leave out --last, or let the program hold a leash::trace_recording)";
   fail(text_, why);
 }
 
