@@ -161,6 +161,7 @@ LEASH_READS_FROZEN wait_reason reason_of_wait(const goroutine_core* g) noexcept 
 
 void note_run(worker& w, goroutine_core* g) noexcept {
   section const s(w);
+  if (!s.has(observe_trace | observe_waits)) return;  // turned off since: not ours to write
   w.trace.noted = g;
   w.trace.id = g->id;
   w.trace.word = g->park.load(std::memory_order_relaxed);
@@ -171,6 +172,7 @@ void note_run(worker& w, goroutine_core* g) noexcept {
 
 void note_parked(worker& w, goroutine_core* g) noexcept {
   section const s(w);
+  if (!s.has(observe_trace | observe_waits)) return;  // turned off since: not ours to write
   if (w.trace.noted != g) return;  // nothing was noted yet when it was run; who wakes it knows the rest
   w.trace.noted = nullptr;
   std::uint64_t const id = w.trace.id, word = w.trace.word;
@@ -195,6 +197,7 @@ void note_parked(worker& w, goroutine_core* g) noexcept {
 
 void note_yield(worker& w, goroutine_core* g) noexcept {
   section const s(w);
+  if (!s.has(observe_trace | observe_waits)) return;
   w.trace.noted = nullptr;
   if (!s.has(observe_trace)) return;
   std::uint64_t const line = g->leaf != nullptr ? bits(g->leaf->where) : 0;
@@ -205,6 +208,7 @@ void note_yield(worker& w, goroutine_core* g) noexcept {
 
 void note_end(worker& w, std::uint64_t id, bool cut) noexcept {
   section const s(w);
+  if (!s.has(observe_trace | observe_waits)) return;
   w.trace.noted = nullptr;
   if (!s.has(observe_trace)) return;
   trace_record const r{{note_ticks(), id, 0, meaning(trace_kind::end, wait_reason::none, cut ? flag_cut : 0, 0)}};

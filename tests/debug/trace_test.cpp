@@ -164,7 +164,6 @@ TEST(TraceReaders, RefuseWhatIsDamaged) {
   EXPECT_FALSE(fine.events.empty());
   std::string extra = go;
   std::uint64_t const root = *fine.goroutines.begin();
-  ASSERT_LT(root, 128u * 128);
   std::string body{'\0'};  // no time later than the one before
   for (std::uint64_t n = root;; n >>= 7) {
     body += static_cast<char>(n < 128 ? n : n | 128);

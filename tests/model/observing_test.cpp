@@ -18,7 +18,8 @@ enum class bug {
 
 struct world {
   atomic<int> observed{0}, noting{0};
-  var<int> pool{0};  // 1: there
+  var<int> pool{0};   // 1: there
+  var<int> noted{0};  // the worker's while it is on; reset by who turns it off
   world() {
     name(observed, "observed");
     name(noting, "noting");
@@ -31,6 +32,9 @@ struct world {
     if (b == bug::looks_once || observed.load(std::memory_order_acquire) != 0) {
       require(pool == 1, "written into what is gone");
       pool = 1;
+      noted = 1;
+    } else if (b == bug::tidies_up) {
+      noted = 0;
     }
     noting.store(0, b == bug::leaves_quietly ? std::memory_order_relaxed : std::memory_order_release);
   }
@@ -44,6 +48,7 @@ struct world {
     if (b != bug::light_is_enough) heavy_barrier();
     if (b != bug::does_not_wait) noting.await_exchange(0, 0, std::memory_order_acquire);
     pool = 0;
+    noted = 0;
   }
 };
 
@@ -83,6 +88,10 @@ TEST(observing, who_does_not_wait_is_found) { EXPECT_FOUND("", switched(bug::doe
 
 TEST(observing, an_end_that_publishes_nothing_is_found) {
   EXPECT_FOUND("data race", switched(bug::leaves_quietly, memory::tso, 1, 1));
+}
+
+TEST(observing, a_worker_that_tidies_up_after_it_was_turned_off_is_found) {
+  EXPECT_FOUND("data race", switched(bug::tidies_up, memory::tso, 1, 1));
 }
 
 TEST(observing, what_is_turned_on_before_it_is_ready_is_found) {
