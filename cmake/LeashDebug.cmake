@@ -8,7 +8,7 @@ if(LEASH_BUILD_DEBUG)
   if(LEASH_BOOST_INCLUDE AND LEASH_PROTOZERO_INCLUDE AND ZLIB_FOUND)
     set(LEASH_HAS_DEBUG ON)
   else()
-    message(STATUS "Left out: leash::debug, the debug endpoints (Debian: libboost-dev libprotozero-dev zlib1g-dev)")
+    message(STATUS "Left out: leash::debug, the debug endpoints (Debian: libboost1.81-dev libprotozero-dev zlib1g-dev)")
   endif()
 else()
   message(STATUS "Left out: leash::debug, the debug endpoints (LEASH_BUILD_DEBUG is off)")
@@ -16,10 +16,12 @@ endif()
 
 if(LEASH_HAS_DEBUG)
   set(page "${CMAKE_CURRENT_BINARY_DIR}/debug_page.cpp")
+  set(page_folder "${PROJECT_SOURCE_DIR}/src/debug/page")
+  file(GLOB page_parts CONFIGURE_DEPENDS "${page_folder}/*")
   add_custom_command(OUTPUT "${page}"
-                     COMMAND ${CMAKE_COMMAND} -DIN=${PROJECT_SOURCE_DIR}/src/debug/page.html -DOUT=${page}
+                     COMMAND ${CMAKE_COMMAND} -DFOLDER=${page_folder} -DOUT=${page}
                              -P "${PROJECT_SOURCE_DIR}/cmake/EmbedText.cmake"
-                     DEPENDS "${PROJECT_SOURCE_DIR}/src/debug/page.html" "${PROJECT_SOURCE_DIR}/cmake/EmbedText.cmake"
+                     DEPENDS ${page_parts} "${PROJECT_SOURCE_DIR}/cmake/EmbedText.cmake"
                      VERBATIM)
   file(GLOB debug_sources CONFIGURE_DEPENDS src/debug/*.cpp)
   add_library(leash_debug ${debug_sources} "${page}")

@@ -193,7 +193,7 @@ TEST(Healthy, its_trace_is_saved_and_gos_own_tool_opens_it) {
   service it(built / "leaky", "healthy");
   it.work(5);
   const test::scratch files;
-  const test::outcome r = test::run_tool({"trace", "--seconds", "1s", "-o", files.path("trace"), it.address()});
+  const test::outcome r = test::run_tool({"trace", "--for", "1s", "-o", files.path("trace"), it.address()});
   ASSERT_EQ(r.code, 0) << r.out << r.err;
   const std::string open = "go tool trace -d=parsed " + files.path("trace") + " > " + files.path("events");
   EXPECT_EQ(std::system(open.c_str()), 0);

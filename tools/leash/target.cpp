@@ -105,7 +105,10 @@ std::optional<profile> target::take_proof(symbols& s, const take_options& o, std
     return {};
   }
   try {
-    return read_profile(std::move(a.body), s, text_);
+    profile p = read_profile(std::move(a.body), s, text_);
+    if (p.of_leaks) return p;
+    why_not = "what it answers is not a goroutineleak profile, but one of all goroutines";
+    return {};
   } catch (const input_error& e) {
     why_not = std::string("its goroutineleak profile cannot be read: ") + e.what();
     return {};
@@ -125,30 +128,51 @@ std::string target::take_raw(const take_options& o, int form, bool proof) const 
   return std::move(a.body);
 }
 
-std::string target::take_trace(const take_options& o, bool of_leash, const std::string& query) const {
-  if (kind_ != kind::base) fail(text_, "traces come from processes: name its address (http://host:6060)");
+std::string target::take_trace(const take_options& o, const trace_options& t) const {
+  if (kind_ != kind::base) fail(text_, "a trace is recorded by a process: name its address (http://host:6060)");
   address a = address_;
+  const bool of_leash = t.perfetto || t.last.count() != 0;
+  const auto seconds = [](std::chrono::milliseconds d) {
+    return std::to_string(std::chrono::ceil<std::chrono::seconds>(d).count());
+  };
   if (of_leash) {
-    a.path.resize(a.path.rfind('/'));
-    a.path += "/leash/trace";
+    a.path.resize(a.path.size() - std::string_view("pprof").size());
+    a.path += "leash/trace";
+    a.query = (t.last.count() != 0 ? "last=" + seconds(t.last) : "seconds=" + seconds(t.during)) +
+              (t.perfetto ? "&format=perfetto" : "&format=go");
   } else {
     a.path += "/trace";
+    a.query = "seconds=" + seconds(t.during);
   }
-  a.query = query;
+  fetch_options patient = o.fetch;
+  if (t.last.count() == 0) patient.timeout += t.during;
   answer got;
   try {
-    got = fetch(a, o.fetch);
+    got = fetch(a, patient);
   } catch (const input_error& e) {
     fail(a.text(), e.what());
   }
-  if (got.status == 200) return std::move(got.body);
-  std::string why = "the answer is HTTP " + std::to_string(got.status);
-  if (got.status == 404 && of_leash)
-    why += " (only programs built with leash write this; for Go programs leave out --format and --last)";
-  if (got.status == 404 && !of_leash) why += " (a Go program serves traces if it imports net/http/pprof)";
-  if (got.status == 409)
-    why += " (nothing is being recorded there: leave out --last, or let the program hold a leash::trace_recording)";
-  fail(text_, why);
+  if (got.status != 200) {
+    std::string why = "the answer is HTTP " + std::to_string(got.status);
+    if (got.status == 404 && of_leash) why += " (only leash programs record what --perfetto and --last ask for)";
+    if (got.status == 409) why += " (nothing is being recorded there)";
+    fail(a.text(), why);
+  }
+  return std::move(got.body);
+}
+
+std::string target::ask_leash(const std::string& path, const std::string& query, const take_options& o) const {
+  if (kind_ != kind::base) return {};
+  address a = address_;
+  a.path.resize(a.path.size() - std::string_view("pprof").size());
+  a.path += "leash/" + path;
+  a.query = query;
+  try {
+    answer got = fetch(a, o.fetch);
+    return got.status == 200 ? std::move(got.body) : std::string();
+  } catch (const input_error&) {
+    return {};
+  }
 }
 
 observation observe(const target& t, symbols& s, const take_options& o,
