@@ -1,0 +1,36 @@
+// The reactor of a runtime: an io_context that the scheduler's workers run.
+#pragma once
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
+#include <leash/reactor.hpp>
+#include <leash/worker.hpp>
+
+namespace leash::net {
+
+class asio_reactor final : public reactor {
+ public:
+  asio_reactor();
+  void poll() noexcept override;
+  void wait(std::int64_t until) noexcept override;
+  void interrupt() noexcept override;
+  boost::asio::io_context& context() noexcept { return context_; }
+
+ private:
+  void arm(std::int64_t until) noexcept;
+  void listen();
+
+  // One thread at a time runs it (R1), others only start operations.
+  boost::asio::io_context context_{1};
+  boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work_{context_.get_executor()};
+  // Asio would round the time to milliseconds.
+  boost::asio::posix::stream_descriptor clock_{context_};
+  std::uint64_t expirations_ = 0;
+  std::int64_t armed_ = INT64_MAX;
+  std::atomic<bool> interrupted_{false};
+};
+
+/// Makes it if there is none.
+asio_reactor& reactor_of(runtime&);
+
+}  // namespace leash::net
