@@ -13,7 +13,7 @@ else()
 endif()
 
 if(LEASH_HAS_HTTP)
-  file(GLOB http_headers CONFIGURE_DEPENDS include/leash/http/*.hpp)
+  file(GLOB http_headers CONFIGURE_DEPENDS include/leash/http.hpp include/leash/http/*.hpp)
   file(GLOB http_sources CONFIGURE_DEPENDS src/http/*.cpp)
   add_library(leash_http ${http_sources})
   add_library(leash::http ALIAS leash_http)

@@ -47,7 +47,7 @@ struct client::state {
   std::minstd_rand random{std::random_device{}()};
 
   explicit state(client_options options)
-      : o(std::move(options)), connect(make_connector({o.verify, o.ca_file})), budget(o.retry_burst) {}
+      : o(std::move(options)), connect(make_connector({o.ca_file})), budget(o.retry_burst) {}
 };
 
 class client_exchange {
@@ -168,13 +168,14 @@ std::string head_of(const client_request& r, const url& u) {
     out.append(f.name).append(": ").append(f.value).append("\r\n");
   }
   bool const usual_body = r.method == "POST" || r.method == "PUT" || r.method == "PATCH";
-  if (!r.body.empty() || usual_body) out.append("Content-Length: ").append(std::to_string(r.body.size())).append("\r\n");
+  if (!r.body.empty() || usual_body)
+    out.append("Content-Length: ").append(std::to_string(r.body.size())).append("\r\n");
   return out.append("\r\n");
 }
 
 /// Sends the request over the exchange's connection and reads the response's head. Throws failure; `begun` if a byte came.
-task<> exchange_heads(client_exchange& x, const client_request& r, const url& u, std::size_t max_head, client_response& to,
-                      bool& begun) {
+task<> exchange_heads(client_exchange& x, const client_request& r, const url& u, std::size_t max_head,
+                      client_response& to, bool& begun) {
   begun = false;
   std::string const head = head_of(r, u);
   // A server may answer and close before it has read all of a request: its answer is looked for all the same.
@@ -189,7 +190,8 @@ task<> exchange_heads(client_exchange& x, const client_request& r, const url& u,
       if (found == head_scan::result::whole) break;
       char* const space = x.in.room(1);
       std::size_t const n = co_await x.io->read(space, x.in.room_there());
-      if (n == 0) throw failure(kind::closed, sent ? "the server closed the connection" : "the request could not be sent");
+      if (n == 0)
+        throw failure(kind::closed, sent ? "the server closed the connection" : "the request could not be sent");
       begun = true;
       x.in.added(n);
     }
@@ -327,7 +329,8 @@ task<client_response> client::send(client_request r) {
       bool const redirect = status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
       std::string const where(got->header("Location"));
       if (!redirect || where.empty() || s->o.max_redirects == 0) co_return std::move(*got);
-      if (redirects >= s->o.max_redirects) throw failure(kind::redirects, "more than " + std::to_string(redirects) + " redirects");
+      if (redirects >= s->o.max_redirects)
+        throw failure(kind::redirects, "more than " + std::to_string(redirects) + " redirects");
       // The body is read away if that is quick, so that the connection is kept.
       for (std::size_t bytes = 0; bytes < (64 << 10);) {
         auto piece = co_await got->read();

@@ -42,7 +42,8 @@ struct compressor::stream {
 
 compressor::compressor(coding c) : s_(std::make_unique<stream>()) {
   // 15: the largest window; 16 more: with gzip's head and sum.
-  if (deflateInit2(&s_->z, 5, Z_DEFLATED, c == coding::gzip ? 15 + 16 : 15, 8, Z_DEFAULT_STRATEGY) != Z_OK) throw std::bad_alloc();
+  if (deflateInit2(&s_->z, 5, Z_DEFLATED, c == coding::gzip ? 15 + 16 : 15, 8, Z_DEFAULT_STRATEGY) != Z_OK)
+    throw std::bad_alloc();
 }
 compressor::~compressor() { deflateEnd(&s_->z); }
 

@@ -8,7 +8,9 @@
 namespace leash::http {
 
 enum class coding : std::uint8_t { none, gzip, deflate };
-inline std::string_view name_of(coding c) noexcept { return c == coding::gzip ? "gzip" : c == coding::deflate ? "deflate" : ""; }
+inline std::string_view name_of(coding c) noexcept {
+  return c == coding::gzip ? "gzip" : c == coding::deflate ? "deflate" : "";
+}
 /// What an Accept-Encoding field lets us use; gzip before deflate.
 coding choose_coding(std::string_view accepted) noexcept;
 /// True for texts and their like; not for what is compressed by itself, nor for event streams, which wait.

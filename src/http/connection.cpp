@@ -55,8 +55,8 @@ void tell(const std::function<void(const request&, std::exception_ptr)>& on_erro
       what = e.what();
     } catch (...) {
     }
-    std::fprintf(stderr, "leash::http: %.*s %.200s: %s\n", static_cast<int>(r.method_name().size()), r.method_name().data(),
-                 std::string(r.path()).c_str(), what.c_str());
+    std::fprintf(stderr, "leash::http: %.*s %.200s: %s\n", static_cast<int>(r.method_name().size()),
+                 r.method_name().data(), std::string(r.path()).c_str(), what.c_str());
   } catch (...) {
   }
 }
@@ -83,6 +83,8 @@ task<> connection::run() {
   };
   goroutine.store((co_await this_goroutine{})->id, std::memory_order_relaxed);
   listed const here(*this);
+  enter(phase::head);
+  if (!co_await io_->start()) co_return;
   while (co_await next() == verdict::keep) {
   }
   if (!gone_.load(std::memory_order_relaxed)) co_await linger();
@@ -175,16 +177,16 @@ task<connection::verdict> connection::answer_one(message_parser<true>& parser) {
         at_route.store(m.found, std::memory_order_release);
         auto body = [this, to = m.found, &answer] { return call(*to, answer); };
         source_.core()->refs.fetch_add(1, std::memory_order_relaxed);
-        bool const returned = co_await run_bounded<void>(
-            kept_body<decltype(body)>(std::move(body)), INT64_MAX, m.found->options.timeout.value_or(server_.o.request_timeout),
-            false, source_.core(), std::source_location::current());
+        bool const returned = co_await run_bounded<void>(kept_body<decltype(body)>(std::move(body)), INT64_MAX,
+                                                         m.found->options.timeout.value_or(server_.o.request_timeout),
+                                                         false, source_.core(), std::source_location::current());
         if (gone_.load(std::memory_order_relaxed)) {
           at_route.store(nullptr, std::memory_order_relaxed);
           co_return verdict::close;
         }
         if (!returned) {
           answer = response(503, stopped_.load(std::memory_order_relaxed) ? "The server is shutting down.\n"
-                                                                           : "The request took too long.\n");
+                                                                          : "The request took too long.\n");
           keep_ = keep_ && !stopped_.load(std::memory_order_relaxed);
         }
       }
@@ -476,7 +478,8 @@ task<bool> connection::send(response& r) {
             piece.resize(want);
             return ::pread(file->fd, piece.data(), want, static_cast<off_t>(file->offset));
           });
-          if (n <= 0) throw std::system_error(n < 0 ? errno : EIO, std::generic_category(), "http: a file became shorter");
+          if (n <= 0)
+            throw std::system_error(n < 0 ? errno : EIO, std::generic_category(), "http: a file became shorter");
           piece.resize(static_cast<std::size_t>(n));
           file->offset += static_cast<std::uint64_t>(n);
           file->bytes -= static_cast<std::uint64_t>(n);

@@ -29,13 +29,18 @@ struct tree {
 struct opened {
   int fd = -1;
   int failure = 0;
-  struct stat info {};
+  struct stat info{};
   bool redirect = false;  // a directory, asked for without its "/"
   std::string name;       // of the file
   std::string text;       // of a small one
   opened() = default;
   opened(opened&& o) noexcept
-      : fd(std::exchange(o.fd, -1)), failure(o.failure), info(o.info), redirect(o.redirect), name(std::move(o.name)), text(std::move(o.text)) {}
+      : fd(std::exchange(o.fd, -1)),
+        failure(o.failure),
+        info(o.info),
+        redirect(o.redirect),
+        name(std::move(o.name)),
+        text(std::move(o.text)) {}
   ~opened() {
     if (fd >= 0) ::close(fd);
   }
@@ -48,7 +53,8 @@ int open_by_parts(int root, std::string_view path, int flags) {
     std::size_t const slash = path.find('/');
     std::string const part(path.substr(0, slash));
     bool const last = slash == path.npos;
-    int const next = ::openat(at, part.empty() ? "." : part.c_str(), last ? flags | O_NOFOLLOW : O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    int const next = ::openat(at, part.empty() ? "." : part.c_str(),
+                              last ? flags | O_NOFOLLOW : O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     int const failure = errno;
     ::close(at);
     errno = failure;
@@ -201,7 +207,8 @@ task<response> answer(const tree& t, request& q) {
   opened f = co_await blocking([&] { return open_file(t, path); });
   if (f.redirect) co_return response::redirect(std::string(q.path()) + "/", 301);
   if (f.failure == EACCES) co_return response(403);
-  if (f.failure == ENOENT || f.failure == ENOTDIR || f.failure == EXDEV || f.failure == ELOOP || f.failure == ENAMETOOLONG || f.failure == ENXIO)
+  if (f.failure == ENOENT || f.failure == ENOTDIR || f.failure == EXDEV || f.failure == ELOOP ||
+      f.failure == ENAMETOOLONG || f.failure == ENXIO)
     co_return response(404);
   if (f.failure != 0) throw std::system_error(f.failure, std::generic_category(), "http: a file cannot be read");
 
@@ -225,7 +232,8 @@ task<response> answer(const tree& t, request& q) {
 
   range part;
   if (q.method() == method::get) part = range_of(q.header("Range"), size);
-  if (std::string_view const only_if = q.header("If-Range"); !only_if.empty() && only_if != tag && only_if != changed) part = {};
+  if (std::string_view const only_if = q.header("If-Range"); !only_if.empty() && only_if != tag && only_if != changed)
+    part = {};
   if (part.what == range::kind::unsatisfiable) {
     r = response(416);
     r.headers.add("Content-Range", "bytes */" + std::to_string(size));
@@ -236,7 +244,8 @@ task<response> answer(const tree& t, request& q) {
     first = part.first;
     bytes = part.bytes;
     r.status = 206;
-    r.headers.add("Content-Range", "bytes " + std::to_string(first) + "-" + std::to_string(first + bytes - 1) + "/" + std::to_string(size));
+    r.headers.add("Content-Range", "bytes " + std::to_string(first) + "-" + std::to_string(first + bytes - 1) + "/" +
+                                       std::to_string(size));
   }
   if (size <= small_file) {
     r.body = bytes == size ? std::move(f.text) : f.text.substr(first, bytes);
@@ -250,12 +259,30 @@ task<response> answer(const tree& t, request& q) {
 
 std::string_view type_of_file(std::string_view name) noexcept {
   static constexpr std::array<std::pair<std::string_view, std::string_view>, 24> types = {{
-      {"html", "text/html; charset=utf-8"}, {"htm", "text/html; charset=utf-8"}, {"css", "text/css; charset=utf-8"},
-      {"js", "text/javascript; charset=utf-8"}, {"mjs", "text/javascript; charset=utf-8"}, {"json", "application/json"},
-      {"txt", "text/plain; charset=utf-8"}, {"md", "text/markdown; charset=utf-8"}, {"csv", "text/csv; charset=utf-8"},
-      {"xml", "application/xml"}, {"svg", "image/svg+xml"}, {"png", "image/png"}, {"jpg", "image/jpeg"}, {"jpeg", "image/jpeg"},
-      {"gif", "image/gif"}, {"webp", "image/webp"}, {"ico", "image/x-icon"}, {"pdf", "application/pdf"}, {"wasm", "application/wasm"},
-      {"woff", "font/woff"}, {"woff2", "font/woff2"}, {"mp4", "video/mp4"}, {"zip", "application/zip"}, {"gz", "application/gzip"},
+      {"html", "text/html; charset=utf-8"},
+      {"htm", "text/html; charset=utf-8"},
+      {"css", "text/css; charset=utf-8"},
+      {"js", "text/javascript; charset=utf-8"},
+      {"mjs", "text/javascript; charset=utf-8"},
+      {"json", "application/json"},
+      {"txt", "text/plain; charset=utf-8"},
+      {"md", "text/markdown; charset=utf-8"},
+      {"csv", "text/csv; charset=utf-8"},
+      {"xml", "application/xml"},
+      {"svg", "image/svg+xml"},
+      {"png", "image/png"},
+      {"jpg", "image/jpeg"},
+      {"jpeg", "image/jpeg"},
+      {"gif", "image/gif"},
+      {"webp", "image/webp"},
+      {"ico", "image/x-icon"},
+      {"pdf", "application/pdf"},
+      {"wasm", "application/wasm"},
+      {"woff", "font/woff"},
+      {"woff2", "font/woff2"},
+      {"mp4", "video/mp4"},
+      {"zip", "application/zip"},
+      {"gz", "application/gzip"},
   }};
   std::size_t const dot = name.rfind('.');
   if (dot != name.npos)

@@ -48,8 +48,8 @@ class message_parser final : public boost::beast::http::basic_parser<is_request>
  public:
   message_parser() {
     this->eager(false);
-    this->header_limit(UINT32_MAX);   // P1: the head is measured before
-    this->body_limit(UINT64_MAX);  // set when the route is known
+    this->header_limit(UINT32_MAX);  // P1: the head is measured before
+    this->body_limit(UINT64_MAX);    // set when the route is known
   }
   framing head;  // its texts lie in what was parsed
   /// After a put(): the piece of the body that lies in what was put.

@@ -78,7 +78,8 @@ router& router::add(std::string_view methods, std::string_view pattern, handler 
     methods.remove_prefix(std::min(blank + 1, methods.size()));
     if (name.empty()) continue;
     for (const node::ending& e : at->endings)
-      if (e.method_name == name) throw std::logic_error("http: two routes for " + std::string(name) + " " + std::string(pattern));
+      if (e.method_name == name)
+        throw std::logic_error("http: two routes for " + std::string(name) + " " + std::string(pattern));
     at->endings.push_back({std::string(name), to, names});
     any = true;
   }

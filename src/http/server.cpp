@@ -26,8 +26,9 @@ task<> converse(server::state::place&& mine, std::unique_ptr<transport>&& io, st
 void turn_away(server::state& s, transport& io) {
   s.shed.fetch_add(1, std::memory_order_relaxed);
   if (io.secure()) return;  // that would take a handshake
-  std::string const text = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: " + std::to_string(s.o.retry_after.count()) +
-                           "\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+  std::string const text =
+      "HTTP/1.1 503 Service Unavailable\r\nRetry-After: " + std::to_string(s.o.retry_after.count()) +
+      "\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
   (void)::send(io.descriptor(), text.data(), text.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
@@ -75,14 +76,15 @@ task<shutdown_result> server::serve_from(std::unique_ptr<acceptor> from) {
     (void)co_await with_scope([&](scope& all) -> task<> {
       auto stop_accepting = std::make_shared<cancel_source>();
       all.go(named("http keeper"), [s] { return s->keep(); });
-      auto accepting = all.go(named("http accept"), [s, lost, stop_accepting, from = std::move(from), &all]() mutable -> task<> {
-        try {
-          (void)co_await with_cancel(*stop_accepting, accept_all(s, std::move(from), all));
-        } catch (...) {
-          *lost = std::current_exception();
-          s->stop.set();
-        }
-      });
+      auto accepting =
+          all.go(named("http accept"), [s, lost, stop_accepting, from = std::move(from), &all]() mutable -> task<> {
+            try {
+              (void)co_await with_cancel(*stop_accepting, accept_all(s, std::move(from), all));
+            } catch (...) {
+              *lost = std::current_exception();
+              s->stop.set();
+            }
+          });
       co_await select(outer.done(), s->stop.wait());
       stop_accepting->cancel("the server ends");
       (void)co_await accepting.join();

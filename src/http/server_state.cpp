@@ -20,7 +20,8 @@ constexpr std::size_t slice = 256;  // connections looked at in one go, under th
 
 server::state::state(router r, server_options options) : routes(std::move(r)), o(std::move(options)) {
   auto const positive = [](auto v, const char* what) {
-    if (v <= decltype(v){}) throw std::invalid_argument(std::string("http: server_options::") + what + " must be more than 0");
+    if (v <= decltype(v){})
+      throw std::invalid_argument(std::string("http: server_options::") + what + " must be more than 0");
   };
   positive(o.max_connections, "max_connections");
   positive(o.max_requests, "max_requests");
@@ -57,7 +58,8 @@ task<> server::state::keep() {
   for (;;) {
     std::int64_t const at = now().time_since_epoch().count();
     look found = look_after_all(at);
-    auto const watch = std::max<std::int64_t>(10'000'000, static_cast<std::int64_t>(connections.load(std::memory_order_relaxed)) * 5'000);
+    auto const watch = std::max<std::int64_t>(
+        10'000'000, static_cast<std::int64_t>(connections.load(std::memory_order_relaxed)) * 5'000);
     if (found.busy) {
       co_await sleep(nanoseconds(watch));
       continue;
@@ -101,11 +103,21 @@ server::state::look server::state::look_after_all(std::int64_t at) {
       }
       std::int64_t limit = INT64_MAX;
       switch (p) {
-        case phase::idle: limit = o.idle_timeout.count(); break;
-        case phase::head: limit = o.head_timeout.count(); break;
-        case phase::body: limit = o.body_timeout.count(); break;
-        case phase::write: limit = o.write_timeout.count(); break;
-        case phase::linger: limit = 2'000'000'000; break;
+        case phase::idle:
+          limit = o.idle_timeout.count();
+          break;
+        case phase::head:
+          limit = o.head_timeout.count();
+          break;
+        case phase::body:
+          limit = o.body_timeout.count();
+          break;
+        case phase::write:
+          limit = o.write_timeout.count();
+          break;
+        case phase::linger:
+          limit = 2'000'000'000;
+          break;
         case phase::handler:
           ask.push_back({c.descriptor(), events, 0});
           asked.push_back(&c);
@@ -123,7 +135,8 @@ server::state::look server::state::look_after_all(std::int64_t at) {
     }
     if (!ask.empty() && ::poll(ask.data(), ask.size(), 0) > 0) {
       for (std::size_t i = 0; i < ask.size(); ++i)
-        if ((ask[i].revents & (POLLRDHUP | POLLHUP | POLLERR | POLLNVAL)) != 0) asked[i]->cut("the client disconnected", true);
+        if ((ask[i].revents & (POLLRDHUP | POLLHUP | POLLERR | POLLNVAL)) != 0)
+          asked[i]->cut("the client disconnected", true);
     }
   }
 }
@@ -132,7 +145,8 @@ void server::state::drain() {
   draining.store(true);
   std::lock_guard guard(lock);
   for (connection* c : open)
-    if (connection::phase_of(c->state.load(std::memory_order_relaxed)) == phase::idle) ::shutdown(c->descriptor(), SHUT_RD);
+    if (connection::phase_of(c->state.load(std::memory_order_relaxed)) == phase::idle)
+      ::shutdown(c->descriptor(), SHUT_RD);
   if (started.load() == 0) empty.set();
 }
 

@@ -23,7 +23,8 @@ struct server::state {
   std::mutex lock;                // short: nothing waits under it
   std::vector<connection*> open;  // under the lock
   std::atomic<std::size_t> connections{0};
-  std::atomic<std::size_t> started{0};  // goroutines of connections; seq_cst, with `draining`: the last one sees that it is
+  std::atomic<std::size_t> started{
+      0};             // goroutines of connections; seq_cst, with `draining`: the last one sees that it is
   event stop, empty;  // empty: draining, and no connection is left
 
   // The keeper sleeps for long only after it has said so and found nothing changed: Dekker with `state` of a connection.

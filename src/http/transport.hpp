@@ -44,8 +44,7 @@ class connector {
   virtual task<std::unique_ptr<transport>> open(const std::string& host, std::uint16_t port, bool secure) = 0;
 };
 struct connector_options {
-  bool verify = true;
-  std::string ca_file;
+  std::string ca_file;  // trusted besides the system's
 };
 std::unique_ptr<connector> make_connector(connector_options);
 

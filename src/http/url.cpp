@@ -73,7 +73,8 @@ url url::parse(std::string_view text) {
 }
 
 url url::resolved(std::string_view reference) const {
-  if (std::size_t const scheme = reference.find("://"); scheme != reference.npos && reference.find_first_of("/?#") > scheme)
+  if (std::size_t const scheme = reference.find("://");
+      scheme != reference.npos && reference.find_first_of("/?#") > scheme)
     return parse(reference);
   if (reference.starts_with("//")) return parse((secure ? "https:" : "http:") + std::string(reference));
   std::string_view const mine = std::string_view(target).substr(0, target.find('?'));

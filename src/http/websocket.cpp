@@ -27,7 +27,8 @@ bool utf8(std::string_view s) noexcept {
       i += 1;
     } else if (c >= 0xC2 && c <= 0xDF && tail(1)) {
       i += 2;
-    } else if (c >= 0xE0 && c <= 0xEF && tail(1) && tail(2) && (c != 0xE0 || at(1) >= 0xA0) && (c != 0xED || at(1) < 0xA0)) {
+    } else if (c >= 0xE0 && c <= 0xEF && tail(1) && tail(2) && (c != 0xE0 || at(1) >= 0xA0) &&
+               (c != 0xED || at(1) < 0xA0)) {
       i += 3;
     } else if (c >= 0xF0 && c <= 0xF4 && tail(1) && tail(2) && tail(3) && (c != 0xF0 || at(1) >= 0x90) &&
                (c != 0xF4 || at(1) < 0x90)) {
@@ -70,7 +71,8 @@ task<std::optional<websocket::message>> websocket::recv() {
     bool const control = (byte(0) & 0x08) != 0;
     std::uint64_t length = byte(1) & 0x7F;
     std::size_t const more = length == 126 ? 2 : length == 127 ? 8 : 0;
-    bool const known = kind == op::more || kind == op::text || kind == op::binary || kind == op::close || kind == op::ping || kind == op::pong;
+    bool const known = kind == op::more || kind == op::text || kind == op::binary || kind == op::close ||
+                       kind == op::ping || kind == op::pong;
     if ((byte(0) & 0x70) != 0 || !known || !masked || (control && (!last || more != 0)) ||
         (!control && (kind == op::more) != begun)) {
       co_await fail(1002);
@@ -103,8 +105,10 @@ task<std::optional<websocket::message>> websocket::recv() {
       if (!co_await frame(op::pong, piece)) co_return std::nullopt;
     } else if (kind == op::close) {
       unsigned code = 1005;
-      if (piece.size() >= 2) code = static_cast<unsigned>(static_cast<unsigned char>(piece[0]) << 8 | static_cast<unsigned char>(piece[1]));
-      if (piece.size() == 1 || (piece.size() >= 2 && !right_code(code)) || !utf8(std::string_view(piece).substr(std::min<std::size_t>(2, piece.size())))) {
+      if (piece.size() >= 2)
+        code = static_cast<unsigned>(static_cast<unsigned char>(piece[0]) << 8 | static_cast<unsigned char>(piece[1]));
+      if (piece.size() == 1 || (piece.size() >= 2 && !right_code(code)) ||
+          !utf8(std::string_view(piece).substr(std::min<std::size_t>(2, piece.size())))) {
         co_await fail(1002);
         co_return std::nullopt;
       }
@@ -168,7 +172,8 @@ response upgrade_with(const request& r, std::unique_ptr<session_runner> session,
     return no;
   }
   std::string_view const key = r.header("Sec-WebSocket-Key");
-  if (r.method() != method::get || r.version() < 11 || key.size() != 24 || !key.ends_with("==") || r.content_length() != 0u)
+  if (r.method() != method::get || r.version() < 11 || key.size() != 24 || !key.ends_with("==") ||
+      r.content_length() != 0u)
     return response(400);
   response yes(101);
   yes.headers.add("Upgrade", "websocket").add("Connection", "upgrade");

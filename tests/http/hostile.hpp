@@ -8,13 +8,15 @@ namespace leash::test::http_tests {
 struct sample {
   std::string name;
   std::string text;
-  int status = 0;     // of the refusal
+  int status = 0;      // of the refusal
   std::string body{};  // of a good one
 };
 
 inline std::vector<sample> hostile_requests() {
   std::string const h = "Host: localhost\r\n";
-  auto const post = [&](std::string fields, std::string body = {}) { return "POST /echo HTTP/1.1\r\n" + h + fields + "\r\n" + body; };
+  auto const post = [&](std::string fields, std::string body = {}) {
+    return "POST /echo HTTP/1.1\r\n" + h + fields + "\r\n" + body;
+  };
   return {
       // whose length has two readings
       {"length and coding", post("Content-Length: 6\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\nX"), 400},
@@ -30,7 +32,8 @@ inline std::vector<sample> hostile_requests() {
       {"an empty length", post("Content-Length: \r\n", ""), 400},
       {"a length beyond all numbers", post("Content-Length: 99999999999999999999999\r\n", ""), 400},
       {"two codings", post("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\n"), 400},
-      {"two codings that differ", post("Transfer-Encoding: identity\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\n"), 400},
+      {"two codings that differ", post("Transfer-Encoding: identity\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\n"),
+       400},
       {"a list of codings", post("Transfer-Encoding: gzip, chunked\r\n", "0\r\n\r\n"), 501},
       {"chunked not last", post("Transfer-Encoding: chunked, identity\r\n", "0\r\n\r\n"), 501},
       {"a coding that looks like it", post("Transfer-Encoding: xchunked\r\n", "0\r\n\r\n"), 501},
@@ -76,7 +79,8 @@ inline std::vector<sample> hostile_requests() {
       {"a chunk of a size that is none", post("Transfer-Encoding: chunked\r\n", "xyz\r\nabc\r\n0\r\n\r\n"), 400},
       {"a negative chunk", post("Transfer-Encoding: chunked\r\n", "-3\r\nabc\r\n0\r\n\r\n"), 400},
       {"a chunk with 0x", post("Transfer-Encoding: chunked\r\n", "0x3\r\nabc\r\n0\r\n\r\n"), 400},
-      {"a chunk of a size beyond all numbers", post("Transfer-Encoding: chunked\r\n", "fffffffffffffffff\r\nabc\r\n0\r\n\r\n"), 400},
+      {"a chunk of a size beyond all numbers",
+       post("Transfer-Encoding: chunked\r\n", "fffffffffffffffff\r\nabc\r\n0\r\n\r\n"), 400},
       {"a chunk that is longer than it says", post("Transfer-Encoding: chunked\r\n", "3\r\nabcd\r\n0\r\n\r\n"), 400},
       {"bare LF after a chunk's size", post("Transfer-Encoding: chunked\r\n", "3\nabc\r\n0\r\n\r\n"), 400},
       {"bare LF after a chunk", post("Transfer-Encoding: chunked\r\n", "3\r\nabc\n0\r\n\r\n"), 400},
@@ -85,7 +89,9 @@ inline std::vector<sample> hostile_requests() {
 
 inline std::vector<sample> good_requests() {
   std::string const h = "Host: localhost\r\n";
-  auto const post = [&](std::string fields, std::string body) { return "POST /echo HTTP/1.1\r\n" + h + fields + "\r\n" + body; };
+  auto const post = [&](std::string fields, std::string body) {
+    return "POST /echo HTTP/1.1\r\n" + h + fields + "\r\n" + body;
+  };
   return {
       {"plain", "GET / HTTP/1.1\r\n" + h + "\r\n"},
       {"HTTP/1.0 without a host", "GET / HTTP/1.0\r\n\r\n"},
@@ -99,8 +105,11 @@ inline std::vector<sample> good_requests() {
       {"a length with zeros before it", post("Content-Length: 0005\r\n", "abcde"), 0, "abcde"},
       {"chunks", post("Transfer-Encoding: chunked\r\n", "3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"), 0, "abcde"},
       {"a coding in another case", post("TRANSFER-ENCODING: Chunked\r\n", "3\r\nabc\r\n0\r\n\r\n"), 0, "abc"},
-      {"chunks with extensions and trailers", post("Transfer-Encoding: chunked\r\n", "3;a=b;c=\"d\"\r\nabc\r\n0;x\r\nT: 1\r\nHost: x\r\n\r\n"), 0, "abc"},
-      {"a chunk's size in either case", post("Transfer-Encoding: chunked\r\n", "A\r\n0123456789\r\n0a\r\n0123456789\r\n0\r\n\r\n"), 0, "01234567890123456789"},
+      {"chunks with extensions and trailers",
+       post("Transfer-Encoding: chunked\r\n", "3;a=b;c=\"d\"\r\nabc\r\n0;x\r\nT: 1\r\nHost: x\r\n\r\n"), 0, "abc"},
+      {"a chunk's size in either case",
+       post("Transfer-Encoding: chunked\r\n", "A\r\n0123456789\r\n0a\r\n0123456789\r\n0\r\n\r\n"), 0,
+       "01234567890123456789"},
       {"line breaks in a body", post("Content-Length: 4\r\n", "\n\r\n\n"), 0, "\n\r\n\n"},
   };
 }

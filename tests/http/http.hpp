@@ -8,7 +8,7 @@
 
 #include <charconv>
 #include <cstring>
-#include <leash/http/http.hpp>
+#include <leash/http.hpp>
 #include <leash/net/tcp.hpp>
 #include <map>
 #include <support/support.hpp>
@@ -27,6 +27,11 @@ class raw {
     if (::connect(fd_, reinterpret_cast<sockaddr*>(&at), sizeof at) != 0) close();
   }
   raw(raw&& o) noexcept : fd_(std::exchange(o.fd_, -1)), in_(std::move(o.in_)) {}
+  raw& operator=(raw&& o) noexcept {
+    std::swap(fd_, o.fd_);
+    std::swap(in_, o.in_);
+    return *this;
+  }
   ~raw() { close(); }
   void close() {
     if (fd_ >= 0) ::close(std::exchange(fd_, -1));
@@ -128,21 +133,24 @@ inline std::string get(std::string_view target, std::string_view more = {}) {
   return "GET " + std::string(target) + " HTTP/1.1\r\nHost: localhost\r\n" + std::string(more) + "\r\n";
 }
 inline std::string post(std::string_view target, std::string_view body, std::string_view more = {}) {
-  return "POST " + std::string(target) + " HTTP/1.1\r\nHost: localhost\r\nContent-Length: " + std::to_string(body.size()) +
-         "\r\n" + std::string(more) + "\r\n" + std::string(body);
+  return "POST " + std::string(target) +
+         " HTTP/1.1\r\nHost: localhost\r\nContent-Length: " + std::to_string(body.size()) + "\r\n" + std::string(more) +
+         "\r\n" + std::string(body);
 }
 
 /// Serves while `client(port)` runs, on a thread that may block; then shuts down. Nothing of it is left afterwards.
 template <class F>
 task<http::shutdown_result> serving(http::router routes, http::server_options o, F client) {
-  if (!o.on_error) o.on_error = [](const http::request& r, std::exception_ptr) { ADD_FAILURE() << "at " << r.target(); };
+  if (!o.on_error)
+    o.on_error = [](const http::request& r, std::exception_ptr) { ADD_FAILURE() << "at " << r.target(); };
   std::size_t const before = num_goroutines();
   http::server server(std::move(routes), std::move(o));
   http::shutdown_result result;
   (void)co_await with_scope([&](scope& s) -> task<> {
     net::tcp_listener at("127.0.0.1:0");
     std::uint16_t const port = at.local_endpoint().port();
-    auto serving = s.go(named("serving"), [&server, at = std::move(at)]() mutable { return server.serve(std::move(at)); });
+    auto serving =
+        s.go(named("serving"), [&server, at = std::move(at)]() mutable { return server.serve(std::move(at)); });
     if constexpr (std::is_invocable_v<F&, std::uint16_t, http::server&>) {
       if constexpr (is_task<std::invoke_result_t<F&, std::uint16_t, http::server&>>) {
         co_await client(port, server);

@@ -1,5 +1,5 @@
 // Requests, responses and fields, without a socket.
-#include <leash/http/http.hpp>
+#include <leash/http.hpp>
 
 #include "http/access.hpp"
 #include "support/support.hpp"
@@ -36,9 +36,11 @@ TEST(Fields, AreWalkedInOrder) {
 }
 TEST(Fields, NothingCanBeSmuggledIntoThem) {
   fields f;
-  for (std::string_view bad : {std::string_view("a\r\nb"), std::string_view("a\nb"), std::string_view("a\rb"), std::string_view("a\0b", 3)})
+  for (std::string_view bad :
+       {std::string_view("a\r\nb"), std::string_view("a\nb"), std::string_view("a\rb"), std::string_view("a\0b", 3)})
     EXPECT_THROW(f.add("A", bad), std::invalid_argument);
-  for (const char* bad : {"", "A B", "A:", "A\r\n", "Ä", "A\t"}) EXPECT_THROW(f.add(bad, "x"), std::invalid_argument) << bad;
+  for (const char* bad : {"", "A B", "A:", "A\r\n", "Ä", "A\t"})
+    EXPECT_THROW(f.add(bad, "x"), std::invalid_argument) << bad;
   EXPECT_TRUE(f.empty());
   EXPECT_THROW(response::redirect("/a\r\nSet-Cookie: x"), std::invalid_argument);
 }
@@ -56,7 +58,7 @@ TEST(Percent, DecodesOrRefuses) {
   for (const char* bad : {"%", "%2", "%zz", "a%0", "%00"}) EXPECT_EQ(percent_decoded(bad), std::nullopt) << bad;
 }
 
-void set(request& r, std::string_view method, std::string_view target) {
+static void set(request& r, std::string_view method, std::string_view target) {
   std::string const line = std::string(method) + " " + std::string(target) + " HTTP/1.1";
   request_access::set_line(r, line, method, target, 11);
 }
@@ -108,8 +110,8 @@ TEST(Url, IsTakenApart) {
   EXPECT_EQ(url::parse("http://[::1]:80/").host, "::1");
   EXPECT_EQ(url::parse("http://[::1]:81/").authority(), "[::1]:81");
   EXPECT_EQ(url::parse("HTTPS://h/").authority(), "h");
-  for (const char* bad : {"", "h", "ftp://h/", "http://", "http:///a", "http://h:0/", "http://h:x/", "http://h:99999/", "http://u@h/",
-                          "http://h/a b", "http://h/\r\nX: y", "http://[::1", "http://h\\a"})
+  for (const char* bad : {"", "h", "ftp://h/", "http://", "http:///a", "http://h:0/", "http://h:x/", "http://h:99999/",
+                          "http://u@h/", "http://h/a b", "http://h/\r\nX: y", "http://[::1", "http://h\\a"})
     EXPECT_THROW((void)url::parse(bad), failure) << bad;
 }
 TEST(Url, ReferencesAreResolved) {

@@ -1,7 +1,7 @@
 // Heads and bodies from bytes, cut in all ways.
 #include "http/parser.hpp"
 
-#include <leash/http/http.hpp>
+#include <leash/http.hpp>
 
 #include "hostile.hpp"
 #include "support/support.hpp"
@@ -11,7 +11,7 @@ namespace leash::test::http_tests {
 using namespace http;
 
 /// As a connection does it. -1: more is needed; 0: taken; else the status with which it is refused.
-int take(std::string_view text, std::string& body, std::size_t piece = std::string_view::npos) {
+static int take(std::string_view text, std::string& body, std::size_t piece = std::string_view::npos) {
   head_scan scan;
   head_scan::result found = head_scan::result::more;
   for (std::size_t n = std::min(piece, text.size());; n = std::min(n + piece, text.size())) {

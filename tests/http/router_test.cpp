@@ -1,6 +1,6 @@
 // Which route a path takes.
 #include "http/access.hpp"
-#include "leash/http/http.hpp"
+#include "leash/http.hpp"
 #include "support/support.hpp"
 
 namespace leash::test::http_tests {
@@ -16,8 +16,10 @@ struct asked {
   }
   std::string taken() const { return m.found != nullptr ? m.found->pattern : std::to_string(m.status); }
 };
-std::string taken(const router& r, std::string_view method, std::string_view target) { return asked(r, method, target).taken(); }
-response nothing() { return response(); }
+static std::string taken(const router& r, std::string_view method, std::string_view target) {
+  return asked(r, method, target).taken();
+}
+static response nothing() { return response(); }
 
 TEST(Router, TakesTheMostLiteralRoute) {
   router r;
@@ -92,7 +94,8 @@ LEASH_TEST(Handlers, MayBeWrittenInManyForms) {
   r.get("/4", []() -> task<std::string> { co_return "later"; });
   r.get("/5", [](const request&) -> task<std::string_view> { co_return "view"; });
   r.get("/6", nothing);
-  for (auto const& [target, text] : {std::pair{"/1", "task"}, {"/2", "/2"}, {"/3", "text"}, {"/4", "later"}, {"/5", "view"}, {"/6", ""}}) {
+  for (auto const& [target, text] :
+       {std::pair{"/1", "task"}, {"/2", "/2"}, {"/3", "text"}, {"/4", "later"}, {"/5", "view"}, {"/6", ""}}) {
     asked a(r, "GET", target);
     CO_ASSERT_TRUE(a.m.found != nullptr);
     response made = co_await a.m.found->call(a.r);
@@ -103,7 +106,8 @@ LEASH_TEST(Handlers, MayBeWrittenInManyForms) {
 LEASH_TEST(Handlers, AreWrappedFromTheirTurnOn) {
   router r;
   r.get("/before", [] { return "x"; });
-  r.wrap([](request& q, const handler& next) -> task<response> { co_return (co_await next(q)).header("X-Outer", "1"); });
+  r.wrap(
+      [](request& q, const handler& next) -> task<response> { co_return (co_await next(q)).header("X-Outer", "1"); });
   r.wrap([](request& q, const handler& next) -> task<response> {
     if (q.query("deny")) co_return response(403);
     co_return (co_await next(q)).header("X-Inner", "1");

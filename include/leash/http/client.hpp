@@ -33,8 +33,8 @@ struct client_options {
   unsigned max_retries = 2;
   double retry_share = 0.1, retry_burst = 10;
   nanoseconds retry_after = std::chrono::milliseconds(50);  // before the first, doubled each time, less a random part
-  bool verify = true;       // the server's certificate, against its name
-  std::string ca_file = {};  // certificates to trust instead of the system's, PEM
+  // A server's certificate and name are always verified: by what the system trusts, and by the PEM certificates of this file.
+  std::string ca_file = {};
   bool insecure_redirects = false;  // true: also from https to http
 };
 

@@ -19,7 +19,8 @@
 
 namespace leash::net {
 class tcp_listener;
-}
+class tls_context;
+}  // namespace leash::net
 
 namespace leash::http {
 
@@ -27,11 +28,11 @@ class acceptor;
 
 /// Every member has a default. Times are exact to some ten milliseconds, plus one for each hundred connections.
 struct server_options {
-  std::size_t max_connections = 20'000;  // one more is told 503 and closed
-  std::size_t max_requests = 10'000;     // handlers at once; one more is told 503
-  std::chrono::seconds retry_after{1};   // what those are told
-  std::size_t max_head = 16 << 10;       // request line and header fields; more is told 431
-  std::uint64_t max_body = 16 << 20;     // more is told 413
+  std::size_t max_connections = 20'000;                    // one more is told 503 and closed
+  std::size_t max_requests = 10'000;                       // handlers at once; one more is told 503
+  std::chrono::seconds retry_after{1};                     // what those are told
+  std::size_t max_head = 16 << 10;                         // request line and header fields; more is told 431
+  std::uint64_t max_body = 16 << 20;                       // more is told 413
   nanoseconds head_timeout = std::chrono::seconds(10);     // from a head's first byte to its last; later: 408
   nanoseconds body_timeout = std::chrono::seconds(30);     // for each piece of a body; later: 408
   nanoseconds write_timeout = std::chrono::seconds(30);    // for each piece of a response
@@ -84,6 +85,8 @@ class server {
   /// Cancellation: begins the shutdown; nothing is cut before the grace has passed.
   /// Errors: std::system_error if the listener fails for good; std::logic_error if it serves already.
   task<shutdown_result> serve(net::tcp_listener);
+  /// The same over TLS. Handshakes must be done within head_timeout.
+  task<shutdown_result> serve(net::tcp_listener, net::tls_context);
 
   /// Begins the end: no new connections, idle ones are closed, what runs has `options.grace`. Idempotent.
   void shutdown() noexcept;
