@@ -53,17 +53,24 @@ struct client::state {
 class client_exchange {
  public:
   client_exchange(std::shared_ptr<client::state> s, host_pool& pool, semaphore::permit place)
-      : s_(std::move(s)), pool_(pool), place_(std::move(place)) {
+      : s_(std::move(s)), pool_(pool), place_(std::move(place)) {}
+  client_exchange(const client_exchange&) = delete;
+  ~client_exchange() { drop(); }
+
+  void use(std::unique_ptr<transport> what) {
+    io = std::move(what);
     std::lock_guard guard(s_->lock);
     ++s_->figures.open;
   }
-  client_exchange(const client_exchange&) = delete;
-  ~client_exchange() {
+  /// Closes it.
+  void drop() noexcept {
+    if (!io) return;
+    io.reset();
     std::lock_guard guard(s_->lock);
     --s_->figures.open;
   }
 
-  std::unique_ptr<transport> io;
+  std::unique_ptr<transport> io;  // by use() and drop()
   input_buffer in;
   std::optional<message_parser<false>> parser;
   bool reused = false;
@@ -79,7 +86,7 @@ class client_exchange {
         std::size_t const used = parser->put(boost::asio::buffer(in.text().data(), in.size()), ec);
         std::string_view const piece = parser->take_piece();
         if (ec && ec != boost::beast::http::error::need_more) {
-          io.reset();
+          drop();
           throw failure(kind::malformed, "the response's body is malformed: " + ec.message());
         }
         if (!piece.empty()) {
@@ -89,19 +96,19 @@ class client_exchange {
         in.consume(used);
         if (!ec) continue;
         if (in.size() >= s_->o.max_head) {
-          io.reset();
+          drop();
           throw failure(kind::malformed, "a chunk's head has no end");
         }
       }
       char* const to = in.room(16 << 10);
       auto const n = co_await with_timeout(s_->o.body_timeout, io->read(to, in.room_there()));
       if (!n) {
-        io.reset();
+        drop();
         throw failure(kind::timed_out, "the response's body did not go on");
       }
       if (*n == 0) {
         parser->put_eof(ec);
-        io.reset();
+        drop();
         if (ec) throw failure(kind::closed, "the server closed the connection within a response");
         co_return std::nullopt;
       }
@@ -112,12 +119,14 @@ class client_exchange {
 
  private:
   void give_back() noexcept {  // K1
-    if (!io || !parser->keep_alive() || !in.empty()) {
-      io.reset();
+    if (!io) return;
+    if (!parser->keep_alive() || !in.empty()) {
+      drop();
       return;
     }
     std::unique_ptr<transport> oldest;  // closed outside of the lock
     std::lock_guard guard(s_->lock);
+    --s_->figures.open;
     pool_.idle.push_back({std::move(io), now()});
     if (pool_.idle.size() > s_->o.max_idle_per_host) {
       oldest = std::move(pool_.idle.front().io);
@@ -142,7 +151,7 @@ task<std::string> client_response::text(std::size_t most) {
   std::string all;
   while (auto piece = co_await exchange_->read()) {
     if (piece->size() > most - all.size()) {
-      exchange_->io.reset();
+      exchange_->drop();
       throw failure(kind::too_large, "the response's body has more than " + std::to_string(most) + " bytes");
     }
     all.append(*piece);
@@ -261,7 +270,7 @@ task<client_response> attempt(std::shared_ptr<client::state> s, const client_req
       kept = std::move(pool->idle.back());
       pool->idle.pop_back();
     }
-    if (now() - kept.since < s->o.idle_timeout && !stale(*kept.io)) x->io = std::move(kept.io);
+    if (now() - kept.since < s->o.idle_timeout && !stale(*kept.io)) x->use(std::move(kept.io));
   }
   reused = x->io != nullptr;
   {
@@ -271,7 +280,7 @@ task<client_response> attempt(std::shared_ptr<client::state> s, const client_req
   if (!reused) {
     auto made_io = co_await with_timeout(s->o.connect_timeout, s->connect->open(u.host, u.port, u.secure));
     if (!made_io) throw failure(kind::timed_out, "no connection to " + u.origin() + " in time");
-    x->io = std::move(*made_io);
+    x->use(std::move(*made_io));
   }
   co_await exchange_heads(*x, r, u, s->o.max_head, made, begun);
   exchange = std::move(x);
