@@ -13,7 +13,7 @@ else()
 endif()
 
 if(LEASH_HAS_NET)
-  file(GLOB net_headers CONFIGURE_DEPENDS include/leash/net/*.hpp)
+  file(GLOB net_headers CONFIGURE_DEPENDS include/leash/net.hpp include/leash/net/*.hpp)
   file(GLOB net_sources CONFIGURE_DEPENDS src/net/*.cpp)
   add_library(leash_net ${net_sources})
   add_library(leash::net ALIAS leash_net)

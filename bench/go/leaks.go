@@ -6,6 +6,8 @@ import (
 	"os"
 	"runtime"
 	"runtime/pprof"
+	"slices"
+	"sync/atomic"
 	"time"
 )
 
@@ -16,7 +18,7 @@ func findLeaks(shape func(n int) (leaked int), n int) (float64, bool) {
 	if profile == nil {
 		return 0, false
 	}
-	if n > 1000 {
+	if n == million {
 		n = count(n)
 	}
 	leaked := shape(n)
@@ -85,4 +87,63 @@ func chain(n int) int {
 	awaitArrivals(int64(n))
 	runtime.KeepAlive(out)
 	return 0
+}
+
+// sample notes, until told to stop, how much later than asked a goroutine goes on: beside five collections of the profile
+// in a row, or beside nothing for as long as leash's five passes may take.
+func sample(once func() time.Duration, collect func(), key string) {
+	var over atomic.Bool
+	delays := make([]int64, 0, 32*million)
+	done := make(chan struct{})
+	go func() {
+		for !over.Load() && len(delays) < cap(delays) {
+			delays = append(delays, int64(max(once(), 0)))
+		}
+		close(done)
+	}()
+	if collect == nil {
+		time.Sleep(750 * time.Millisecond)
+	} else {
+		for i := 0; i < 5; i++ {
+			collect()
+		}
+	}
+	over.Store(true)
+	<-done
+	slices.Sort(delays)
+	for _, at := range []struct {
+		name  string
+		share float64
+	}{{"p50", 0.5}, {"p99", 0.99}, {"max", 1}} {
+		fmt.Printf("%s_%s %d %d\n", key, at.name, runtime.GOMAXPROCS(0), delays[int(at.share*float64(len(delays)-1))])
+	}
+}
+
+// findLeaksLatency returns the number of goroutines that the collections look at.
+func findLeaksLatency() (float64, bool) {
+	profile := pprof.Lookup("goroutineleak")
+	if profile == nil {
+		return 0, false
+	}
+	collect := func() {
+		if err := profile.WriteTo(io.Discard, 0); err != nil {
+			panic(err)
+		}
+	}
+	sleepOnce := func() time.Duration {
+		start := time.Now()
+		time.Sleep(time.Millisecond)
+		return time.Since(start) - time.Millisecond
+	}
+	yieldOnce := func() time.Duration {
+		start := time.Now()
+		runtime.Gosched()
+		return time.Since(start)
+	}
+	n := pairs(count(million))
+	sample(sleepOnce, nil, "latency_sleep_alone")
+	sample(sleepOnce, collect, "latency_sleep_pass")
+	sample(yieldOnce, nil, "latency_yield_alone")
+	sample(yieldOnce, collect, "latency_yield_pass")
+	return float64(n), true
 }

@@ -41,6 +41,14 @@ var rows = map[string]row{
 	"find_leaks_ring_1m_ms":  func() (float64, bool) { return findLeaks(ring, million) },
 	"find_leaks_chain_1m_ms": func() (float64, bool) { return findLeaks(chain, million) },
 	"find_leaks_chain_1k_ms": func() (float64, bool) { return findLeaks(chain, 1000) },
+	"find_leaks_latency":     findLeaksLatency,
+}
+
+func init() {
+	for name, shape := range map[string]func(int) int{"pairs": pairs, "ring": ring, "chain": chain} {
+		rows["find_leaks_"+name+"_10k_ms"] = func() (float64, bool) { return findLeaks(shape, 10_000) }
+		rows["find_leaks_"+name+"_100k_ms"] = func() (float64, bool) { return findLeaks(shape, 100_000) }
+	}
 }
 
 // perOp runs op warm and then three times measured; the median, in ns per operation.

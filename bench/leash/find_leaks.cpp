@@ -81,6 +81,12 @@ task<double> first_pass(shape make, std::size_t n) {
 const row pairs_1m("find_leaks_pairs_1m_ms", [] { return first_pass(pairs, count(million)); });
 const row ring_1m("find_leaks_ring_1m_ms", [] { return first_pass(ring, count(million)); });
 const row chain_1m("find_leaks_chain_1m_ms", [] { return first_pass(chain, count(million)); });
+const row pairs_10k("find_leaks_pairs_10k_ms", [] { return first_pass(pairs, 10'000); });
+const row ring_10k("find_leaks_ring_10k_ms", [] { return first_pass(ring, 10'000); });
+const row chain_10k("find_leaks_chain_10k_ms", [] { return first_pass(chain, 10'000); });
+const row pairs_100k("find_leaks_pairs_100k_ms", [] { return first_pass(pairs, 100'000); });
+const row ring_100k("find_leaks_ring_100k_ms", [] { return first_pass(ring, 100'000); });
+const row chain_100k("find_leaks_chain_100k_ms", [] { return first_pass(chain, 100'000); });
 const row chain_1k("find_leaks_chain_1k_ms", [] { return first_pass(chain, 1000); });
 
 // Delays in ns: how much later than asked a goroutine went on.

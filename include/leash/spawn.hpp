@@ -84,11 +84,14 @@ inline constexpr bool is_view<std::span<T, N>> = true;
 template <class A>
 concept kept = std::constructible_from<std::decay_t<A>, A> && !is_view<std::decay_t<A>>;
 
-/// What cannot hold the address of a frame: code, numbers, what is empty, and a plain handle (its object is in the arena).
+/// Whose bytes show what it points to: pointers, references, closures and other plain classes of nothing else. Padding, an
+/// empty optional or the unused end of a short string keep what lay there before, which may look like an address; numbers,
+/// code and plain handles (their object is in the arena) hold none.
 template <class A>
-inline constexpr bool holds_no_address = std::is_empty_v<A> || std::is_arithmetic_v<A> || std::is_enum_v<A> ||
-                                         (std::is_base_of_v<handle, A> && sizeof(A) == sizeof(handle)) ||
-                                         (std::is_pointer_v<A> && std::is_function_v<std::remove_pointer_t<A>>);
+inline constexpr bool shows_addresses =
+    std::has_unique_object_representations_v<A> && !std::is_empty_v<A> && !std::is_arithmetic_v<A> &&
+    !std::is_enum_v<A> && !std::is_base_of_v<handle, A> &&
+    !(std::is_pointer_v<A> && std::is_function_v<std::remove_pointer_t<A>>);
 
 template <class F, class... Args>
 struct goroutine_block : goroutine_of<body_t<F, kept_t<Args>...>> {
@@ -140,12 +143,11 @@ struct goroutine_block : goroutine_of<body_t<F, kept_t<Args>...>> {
     begin = reinterpret_cast<const std::byte*>(&static_cast<const goroutine_block*>(g)->call);
     return sizeof(std::tuple<F, Args...>);
   }
-  // Part by part: between them may lie what the slot held before.
   static void each_address(const goroutine_core* g, void* to, void (*f)(void*, const std::byte*, std::size_t)) {
     std::apply(
         [&](const auto&... part) {
           auto const look = [&]<class A>(const A& a) {
-            if constexpr (!holds_no_address<A>) f(to, reinterpret_cast<const std::byte*>(std::addressof(a)), sizeof(A));
+            if constexpr (shows_addresses<A>) f(to, reinterpret_cast<const std::byte*>(std::addressof(a)), sizeof(A));
           };
           (look(part), ...);
         },
@@ -172,7 +174,7 @@ template <class F, class... Args>
 const goroutine_type goroutine_block<F, Args...>::type_of = {
     sizeof(goroutine_block), &start,
     &drop_callable,          std::is_trivially_destructible_v<result_place<R>> ? nullptr : &drop_result,
-    &callable_bytes,         (holds_no_address<F> && ... && holds_no_address<Args>) ? nullptr : &each_address};
+    &callable_bytes,         (shows_addresses<F> || ... || shows_addresses<Args>) ? &each_address : nullptr};
 
 /// Makes a goroutine, not yet started: callable and arguments are moved into its block. Throws std::bad_alloc.
 template <class F, class... Args>

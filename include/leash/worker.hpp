@@ -39,6 +39,11 @@ class blocking_pool;
 
 enum class after_resume : std::uint8_t { nothing, finish, unwind, yield };
 
+/// How many had been taken from a worker's queue, and for how many looks that has not changed.
+struct queue_seen {
+  std::uint32_t taken = 0, looks = 0;
+};
+
 struct worker {
   runtime* rt = nullptr;
   std::uint32_t index = 0;
@@ -52,6 +57,7 @@ struct worker {
   std::int64_t fresh_oldest = 0, fresh_since = 0;  // the oldest of `fresh` when it was looked at, and since when it is
   std::uint64_t id = 0, last_id = 0;               // goroutine ids reserved for this worker
   std::uint64_t random = 0;
+  std::unique_ptr<queue_seen[]> seen;               // of each worker, when this one last looked for work there
   std::atomic<std::uint64_t> spawned{0}, ended{0};  // written by this worker only
 
   alignas(64) std::atomic<goroutine_core*> next{nullptr};

@@ -57,6 +57,12 @@ asio_reactor& reactor_of(runtime& rt) {
   return static_cast<asio_reactor&>(rt.use_reactor(std::make_shared<asio_reactor>()));
 }
 
+std::shared_ptr<reactor> reactor_here(std::source_location where) {
+  runtime& rt = *runtime_at(running_goroutine("leash::net", where)->runtime_index);
+  (void)reactor_of(rt);
+  return rt.io_owner;
+}
+
 asio::io_context& context(std::source_location where) {
   return reactor_of(*runtime_at(running_goroutine("leash::net", where)->runtime_index)).context();
 }

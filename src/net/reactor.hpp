@@ -5,6 +5,8 @@
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <leash/reactor.hpp>
 #include <leash/worker.hpp>
+#include <memory>
+#include <source_location>
 
 namespace leash::net {
 
@@ -32,5 +34,7 @@ class asio_reactor final : public reactor {
 
 /// Makes it if there is none.
 asio_reactor& reactor_of(runtime&);
+/// Of the calling goroutine's runtime; for what may outlive the run.
+std::shared_ptr<reactor> reactor_here(std::source_location where);
 
 }  // namespace leash::net

@@ -243,6 +243,8 @@ void sleep_until(worker& w, std::int64_t until) noexcept {
     if (until != INT64_MAX && steady_now() >= until) break;
     if (seat != nullptr) {
       std::lock_guard turn(seat->turn);  // who polls now does not for long
+      // Woken before its turn, its interrupt may have let out somebody else.
+      if (w.wake_word.load(std::memory_order_acquire) != 0) break;
       w.in_reactor = true;
       seat->wait(until);
       w.in_reactor = false;
@@ -275,7 +277,7 @@ goroutine_core* idle(worker& w) noexcept {
         goroutine_core* found = nullptr;
         for (int round = 0; round < spin_rounds && found == nullptr && !rt.stopping.load(std::memory_order_relaxed);
              ++round) {
-          found = steal_work(w);
+          found = steal_work(w, true);
           for (int i = 0; i < 16 && found == nullptr; ++i) cpu_relax();
         }
         std::uint32_t const before = rt.idle.fetch_sub(runtime::one_spinner, std::memory_order_acq_rel);
@@ -286,7 +288,7 @@ goroutine_core* idle(worker& w) noexcept {
         }
       }
     }
-    if (goroutine_core* g = steal_work(w)) return leave(rt, g);
+    if (goroutine_core* g = steal_work(w, false)) return leave(rt, g);
     if (goroutine_core* g = w.queue.pop()) return leave(rt, g);
     if (goroutine_core* g = w.fresh.pop(w.single)) return leave(rt, g);
     if (rt.stopping.load(std::memory_order_acquire)) return nullptr;

@@ -26,6 +26,8 @@ std::atomic<std::uint64_t> ids{1};
 
 constexpr std::uint32_t chain_limit = 64;
 constexpr std::uint32_t look_around_every = 61;
+constexpr std::uint32_t long_queue = 16;           // woken goroutines of which some are better moved at once
+constexpr std::uint32_t steal_patience = 10;       // looks, about 10 us; longer than chain_limit short turns
 constexpr std::uint32_t most_woken = 31;           // that run in a row while new ones wait
 constexpr std::int64_t longest_fresh = 5'000'000;  // ns that the oldest new goroutine waits while newer ones run
 
@@ -214,13 +216,20 @@ void schedule_last(goroutine_core* g) {
 }
 
 void schedule_yielded(worker& w, goroutine_core* g) noexcept {
-  // Alone on its worker it goes on at once: nobody is woken to take it away. Whatever else comes here is told of by
-  // whoever brings it, and then found together with this one.
-  if (w.rt->sim == nullptr && w.queue.empty() && w.fresh.empty() && w.next.load(std::memory_order_relaxed) == nullptr &&
-      w.rt->global_count.load(std::memory_order_relaxed) == 0 &&
-      w.rt->fresh_chunks.load(std::memory_order_relaxed) == 0) {
-    (void)w.queue.push(g);  // an empty queue has room
-    return;
+  if (w.rt->sim == nullptr) [[likely]] {
+    // Who has not begun goes first: behind the overflow queue a goroutine that polls (`while (!done) co_await yield();`)
+    // has one turn in look_around_every until they have begun, not all turns but one in most_woken.
+    if (!w.fresh.empty() || w.rt->fresh_chunks.load(std::memory_order_relaxed) != 0) {
+      w.rt->inject(g);
+      return;
+    }
+    // Alone on its worker it goes on at once: nobody is woken to take it away. Whatever else comes here is told of by
+    // whoever brings it, and then found together with this one.
+    if (w.queue.empty() && w.next.load(std::memory_order_relaxed) == nullptr &&
+        w.rt->global_count.load(std::memory_order_relaxed) == 0) {
+      (void)w.queue.push(g);  // an empty queue has room
+      return;
+    }
   }
   schedule_last(g);
 }
@@ -285,7 +294,7 @@ goroutine_core* take_overflowed(worker& w, bool newest) noexcept {
   return g;
 }
 
-goroutine_core* steal_work(worker& w) noexcept {
+goroutine_core* steal_work(worker& w, bool patient) noexcept {
   runtime& rt = *w.rt;
   if (goroutine_core* g = take_global(w)) return g;
   if (goroutine_core* g = take_overflowed(w, false)) return g;
@@ -302,6 +311,11 @@ goroutine_core* steal_work(worker& w) noexcept {
         if (!w.fresh.push(next)) rt.inject(next);
       }
       return g;
+    }
+    if (patient) {
+      auto& [taken, looks] = w.seen[victim.index];
+      looks = std::exchange(taken, victim.queue.taken()) == taken ? looks + 1 : 0;
+      if (looks < steal_patience && victim.queue.size() < long_queue) continue;
     }
     goroutine_core* out[128];
     if (std::uint32_t const taken = victim.queue.steal(out, 128)) {
@@ -444,6 +458,7 @@ void prepare_workers(runtime& rt, std::uint32_t count) {
     w.rt = &rt;
     w.index = i;
     w.single = count == 1;
+    w.seen = std::make_unique<queue_seen[]>(count);
     w.timers.start(runtime_now(&rt), rt.sim != nullptr ? 0 : 16);
     w.random = rt.sim != nullptr ? rt.sim->seed : 0x9e3779b97f4a7c15u * (i + 1);
   }

@@ -189,6 +189,35 @@ LEASH_TEST(Misuse, AClosureThatPointsIntoTheBodysFrame) {
   });
 }
 
+// What lay there before the value: an address of the stack in use, in each word.
+template <class T, class... Args>
+T& made_on_remains(std::byte* place, std::size_t bytes, int& local, Args&&... args) {
+  int* remains = &local;
+  for (std::size_t i = 0; i < bytes; i += sizeof(remains)) std::memcpy(place + i, &remains, sizeof(remains));
+  return *new (place) T(std::forward<Args>(args)...);
+}
+struct padded {
+  const void* p;
+  bool flag;
+};
+void remains_of_addresses(scope& s) {
+  int local = 0;
+  alignas(16) std::byte a[sizeof(std::string)], b[sizeof(std::optional<int*>)], c[sizeof(padded)];
+  auto& text = made_on_remains<std::string>(a, sizeof(a), local, "ab");
+  auto& nothing = made_on_remains<std::optional<int*>>(b, sizeof(b), local);
+  auto& with_padding = made_on_remains<padded>(c, sizeof(c), local, padded{nullptr, false});
+  s.go([](std::string t, std::optional<int*> n, padded p) { EXPECT_TRUE(t == "ab" && !n && !p.flag); }, text, nothing,
+       with_padding);
+  s.go([text, nothing, with_padding] { EXPECT_TRUE(text == "ab" && !nothing && !with_padding.flag); });
+  EXPECT_THROW(s.go([&local, n = 1L] { local = static_cast<int>(n); }), std::logic_error);  // the control
+}
+LEASH_TEST(Misuse, WhatUnusedBytesHoldIsNoAddress) {
+  co_await with_scope([](scope& s) -> task<> {
+    for (int i = 0; i < 10; ++i) remains_of_addresses(s);
+    co_return;
+  });
+}
+
 void from_a_plain_function(scope& s) {
   int on_the_stack = 0;
   EXPECT_THROW(s.go([&on_the_stack] { ++on_the_stack; }), std::logic_error);

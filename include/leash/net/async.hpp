@@ -233,6 +233,7 @@ class io_operation;
 ///   delivers it, and the next wait unwinds. One without support for cancellation is awaited.
 /// Select: as a losing case it is cancelled and awaited too. What it has done by then is done: the operations of net's own
 ///   streams lose nothing, others may (bytes that were read).
+/// Select, too: it is started when no other case is ready, so beside one that always is it does not have its turn.
 /// Thread safety: one goroutine awaits it. What happens before the handler is called happens before the return.
 template <class... A, class Init, class... Args>
 class [[nodiscard]] io_operation<void(A...), Init, Args...> : public operation_base {
