@@ -18,7 +18,11 @@ struct request_access {
     r.secure_ = secure;
   }
   static void set_route(request& r, std::string_view pattern) noexcept { r.route_ = pattern; }
-  static std::string_view path(const request& r) noexcept { return r.path(); }
+  /// What a large head needed is not kept while the connection is idle.
+  static void shrink(request& r) noexcept {
+    if (r.head_.capacity() > 512) std::string().swap(r.head_);
+    if (r.headers.lines().capacity() > 1024) std::string().swap(r.headers.lines());
+  }
 };
 
 }  // namespace leash::http

@@ -128,6 +128,7 @@ task<connection::verdict> connection::next() {
   parser_ = &parser;
   verdict const v = co_await answer_one(parser);
   parser_ = nullptr;
+  request_access::shrink(request_);
   co_return v;
 }
 
@@ -187,7 +188,7 @@ task<connection::verdict> connection::answer_one(message_parser<true>& parser) {
         if (!returned) {
           answer = response(503, stopped_.load(std::memory_order_relaxed) ? "The server is shutting down.\n"
                                                                           : "The request took too long.\n");
-          keep_ = keep_ && !stopped_.load(std::memory_order_relaxed);
+          keep_ = keep_ && parser.is_done() && !stopped_.load(std::memory_order_relaxed);
         }
       }
     }
@@ -280,15 +281,18 @@ task<connection::verdict> connection::after_response() {
     co_return verdict::keep;
   }
   std::size_t drained = 0;
-  try {
+  auto drain = [this, &drained]() -> task<> {
     while (auto piece = co_await read()) {
       drained += piece->size();
-      if (drained > most_drained) co_return verdict::close;
+      if (drained > most_drained) break;
     }
+  };
+  try {
+    if (!co_await with_timeout(server_.o.body_timeout, std::ref(drain))) co_return verdict::close;
   } catch (const std::exception&) {
     co_return verdict::close;
   }
-  co_return verdict::keep;
+  co_return drained > most_drained ? verdict::close : verdict::keep;
 }
 
 // The client is given a moment to read the last response: a close with unread input would take it back.
@@ -325,7 +329,7 @@ void connection::begin_head(const response& r, std::string& out) {
   for (const fields::field& f : r.headers) {
     if (same_name(f.name, "Connection")) {
       if (has_token(f.value, "close")) keep_ = false;
-      if (r.status != 101) continue;
+      if (r.status != 101 && r.status != 426) continue;
     }
     if (same_name(f.name, "Content-Length") || same_name(f.name, "Transfer-Encoding")) continue;  // ours
     dated = dated || same_name(f.name, "Date");

@@ -4,6 +4,7 @@
 // goroutine of its own waits for that end, or for shutdown(), and then lets the connections finish, cuts what is left, and goes.
 #include <sys/socket.h>
 
+#include <cstdio>
 #include <leash/http/server.hpp>
 #include <leash/scope.hpp>
 #include <leash/select.hpp>
@@ -18,8 +19,13 @@ namespace leash::http {
 namespace {
 
 task<> converse(server::state::place&& mine, std::unique_ptr<transport>&& io, std::string&& remote) {
-  connection c(mine.of(), std::move(io), std::move(remote));
-  co_await c.run();
+  // Handlers' exceptions do not come here; one that does (no memory, say) ends this connection, not the others.
+  try {
+    connection c(mine.of(), std::move(io), std::move(remote));
+    co_await c.run();
+  } catch (const std::exception& e) {
+    std::fprintf(stderr, "leash::http: a connection was given up: %s\n", e.what());
+  }
 }
 
 /// One more than the server takes: it is told so, if that can be done without waiting.

@@ -50,9 +50,9 @@ struct server::state {
   void drain();
   void add(connection&);
   void remove(connection&) noexcept;
-  /// After a change of a connection's state; ORD keeper-1: light side.
+  /// After a change of a connection's state.
   void note_progress() noexcept {
-    light_fence();
+    light_fence();  // ORD keeper-1
     if (asleep.load(std::memory_order_relaxed)) [[unlikely]]
       wake();
   }

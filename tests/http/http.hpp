@@ -46,17 +46,18 @@ class raw {
   bool connected() const { return fd_ >= 0; }
 
   bool write(std::string_view s) {
-    while (!s.empty()) {
+    while (!s.empty() && fd_ >= 0) {
       pollfd p{fd_, POLLOUT, 0};
       if (::poll(&p, 1, most) != 1) return false;
       ssize_t const n = ::send(fd_, s.data(), s.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
       if (n < 0 && errno != EAGAIN) return false;
       if (n > 0) s.remove_prefix(static_cast<std::size_t>(n));
     }
-    return true;
+    return fd_ >= 0;
   }
   /// False: the other side has ended, or nothing came.
   bool more() {
+    if (fd_ < 0) return false;
     pollfd p{fd_, POLLIN, 0};
     if (::poll(&p, 1, most) != 1) return false;
     char piece[16384];
