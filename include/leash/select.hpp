@@ -220,7 +220,7 @@ class select_core {
           w.complete();
           return 0;
         });
-        return false;
+        return await_others();
       }
     }
     for (std::size_t i = 0; i < n; ++i)
@@ -259,6 +259,25 @@ class select_core {
  private:
   static constexpr std::size_t no_case = static_cast<std::size_t>(-1);
 
+  /// A case won, while operations outside run for others: the worker settles those before the goroutine goes on.
+  bool await_others() {
+    bool outside = false;
+    for (std::size_t i = 0; i < cases_.size(); ++i)
+      cases_.with(i, [&]<class W>(W& w) {
+        if constexpr (requires { W::runs_outside; }) outside = true;
+        w.index = static_cast<std::uint16_t>(i);
+        list_[i] = &w;
+        return 0;
+      });
+    if (!outside || cases_.size() == 1) return false;
+    g_->wait = reinterpret_cast<waiter*>(list_.begin());
+    g_->wait_count = static_cast<std::uint16_t>(cases_.size());
+    g_->winner = static_cast<std::uint16_t>(winner_);
+    g_->bits |= g_retry;
+    yield_here();
+    return true;
+  }
+
   template <class W>
   LEASH_INLINE static bool enabled(W& w) noexcept {
     if constexpr (requires { w.disabled(); })
@@ -275,6 +294,7 @@ class select_core {
     if constexpr (requires { w.fast(); }) {
       if (w.fast()) return true;
     }
+    if constexpr (requires { W::runs_outside; }) return false;  // what is outside starts only when nothing is ready
     spin_lock& l = w.lock();
     l.lock();
     bool const now = w.claim();

@@ -316,7 +316,11 @@ class [[nodiscard]] single_wait {
   }
   typename Op::result_type await_resume() {
     if (wait_.state == woken) wait_.won();
-    if constexpr (!std::is_void_v<typename Op::result_type>) return wait_.result();
+    if constexpr (!std::is_void_v<typename Op::result_type>) {
+      return wait_.result();
+    } else if constexpr (requires { W::runs_outside; }) {
+      (void)wait_.result();  // may throw
+    }
   }
   [[nodiscard]] typename Op::result_type await_resume()
     requires requires { Op::must_use; }

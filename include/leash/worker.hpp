@@ -8,6 +8,9 @@
 // goroutine that waits in the next slot of a worker that does not get on, and for timers that are due on one. When all
 // sleep it sleeps until the earliest timer, or for ever: an idle program uses no processor time.
 //
+// If there is a reactor (reactor.hpp), one sleeper waits in that instead of on its futex: it has the *seat*. Busy workers
+// use the reactor now and then while nobody has it.
+//
 // Waking: a goroutine made runnable goes to the waker's next slot, and no worker is woken for it if a sentry is on
 // watch. What it pushes out goes to the queue, and one sleeping worker is woken unless some worker is looking for work
 // already. Dekker pair between "push; look for sleepers" and "go to sleep; look for work": light fence on the first
@@ -18,6 +21,7 @@
 #include <functional>
 #include <leash/fence.hpp>
 #include <leash/goroutine.hpp>
+#include <leash/reactor.hpp>
 #include <leash/run_queue.hpp>
 #include <leash/spawn_stack.hpp>
 #include <leash/timers.hpp>
@@ -65,8 +69,12 @@ struct worker {
 
   alignas(64) std::atomic<std::uint32_t> wake_word{0};  // futex: 1 asks it to get up
   worker* next_sleeper = nullptr;
-  std::uint32_t poll = 0;  // microseconds between two looks as sentry
-  bool asleep = false;     // under runtime::idle_lock
+  std::uint32_t poll = 0;                     // microseconds between two looks as sentry
+  bool asleep = false;                        // under runtime::idle_lock
+  std::uint64_t lingered_steps = UINT64_MAX;  // of all workers, when it last went to sleep outside of the reactor
+  bool in_reactor = false;
+  goroutine_core* completed = nullptr;  // claimed in the reactor, by `next`: runnable when that has returned
+  goroutine_core* last_completed = nullptr;
 
   std::uint64_t next_random() noexcept {
     random ^= random << 13;
@@ -118,6 +126,8 @@ struct runtime {
   std::atomic<std::uint32_t> visitors{0};  // see visit
   std::atomic<bool> stopping{false};
   std::unique_ptr<blocking_pool> blocking;
+  std::atomic<reactor*> io{nullptr};  // set once, by use_reactor
+  std::shared_ptr<reactor> io_owner;
   std::uint32_t blocking_threads = 0;
   std::uint32_t stuck_after = 10'000;  // milliseconds
 
@@ -136,8 +146,10 @@ struct runtime {
   // idle: bits 0..11 sleeping workers, 12..23 workers looking for work, 24 a sentry is on watch
   alignas(64) std::atomic<std::uint32_t> idle{0};
   std::mutex idle_lock;
-  worker* sleepers = nullptr;  // under idle_lock
-  worker* sentry = nullptr;    // under idle_lock; a sleeper
+  worker* sleepers = nullptr;           // under idle_lock
+  worker* sentry = nullptr;             // under idle_lock; a sleeper
+  std::atomic<worker*> seat{nullptr};   // written under idle_lock: the sleeper that waits in the reactor
+  std::int64_t seat_until = INT64_MAX;  // under idle_lock: when it gets up by itself
   std::atomic<std::int64_t> sentry_until{
       INT64_MAX};                                  // written under idle_lock: when it looks up next; without one never
   std::atomic<std::int64_t> quiet_again{0};        // no quiet check before: it may be dear
@@ -172,6 +184,8 @@ struct runtime {
     if (when < sentry_until.load(std::memory_order_relaxed)) notify_watch();
   }
   void stop() noexcept;
+  /// From now on workers without work wait in `r`, unless there is one already. The one that is used.
+  reactor& use_reactor(std::shared_ptr<reactor> r);
   std::size_t live_goroutines() const noexcept;
   /// Changes whenever a goroutine is run.
   std::uint64_t steps() const noexcept {

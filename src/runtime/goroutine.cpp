@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <leash/goroutine.hpp>
+#include <leash/outside.hpp>
 #include <leash/task.hpp>
 #include <leash/wait.hpp>
 #include <leash/worker.hpp>
@@ -88,6 +89,38 @@ void start(goroutine_core* g) noexcept {
   }
   g->type->start(g);
   if (g->leaf != nullptr) g->leaf->handle().resume();
+}
+
+// It waited for something outside as well. That has to end before the frames move.
+void resume_settled(goroutine_core* g) noexcept {
+  if (!settle(g)) return;
+  bool const cut = (g->bits & g_cut) != 0;
+  g->bits &= static_cast<std::uint8_t>(~(g_cut | g_retry));
+  if (cut && (g->killed.load(std::memory_order_relaxed) != 0 || !(ended_with_result(g) || done_came_with_the_cut(g)))) {
+    unwind(g);
+    return;
+  }
+  g->wait_count = 0;
+  g->parked_at = coarse_tick();
+  g->leaf->handle().resume();
+}
+
+LEASH_NOINLINE void resume_specially(goroutine_core* g) noexcept {
+  if ((g->bits & g_retry) != 0 && waits_outside(g)) {
+    resume_settled(g);
+  } else if (g->bits & g_cut) {
+    g->bits &= static_cast<std::uint8_t>(~(g_cut | g_retry));
+    if (g->killed.load(std::memory_order_relaxed) == 0 && done_came_with_the_cut(g)) {
+      g->leaf->handle().resume();
+    } else {
+      unwind(g);
+    }
+  } else {
+    g->bits &= static_cast<std::uint8_t>(~g_retry);
+    auto* again = static_cast<retrying_waiter*>(g->wait);
+    promise_base* innermost = g->leaf;
+    if (again->retry(again)) innermost->handle().resume();
+  }
 }
 
 void finish(worker& w, goroutine_core* g) noexcept {
@@ -221,18 +254,8 @@ void run_goroutine(worker& w, goroutine_core* g) noexcept {
   w.stack_top = static_cast<const std::byte*>(__builtin_frame_address(0));
   // Simulated, each wait is a point where another goroutine may be chosen.
   g->budget = w.rt->sim != nullptr ? w.rt->sim->budget : operations_per_resumption;
-  if (g->bits & g_cut) [[unlikely]] {
-    g->bits &= static_cast<std::uint8_t>(~(g_cut | g_retry));
-    if (g->killed.load(std::memory_order_relaxed) == 0 && done_came_with_the_cut(g)) {
-      g->leaf->handle().resume();
-    } else {
-      unwind(g);
-    }
-  } else if ((g->bits & g_retry) != 0) [[unlikely]] {
-    g->bits &= static_cast<std::uint8_t>(~g_retry);
-    auto* again = static_cast<retrying_waiter*>(g->wait);
-    promise_base* innermost = g->leaf;
-    if (again->retry(again)) innermost->handle().resume();
+  if ((g->bits & (g_cut | g_retry)) != 0) [[unlikely]] {
+    resume_specially(g);
   } else if (g->leaf != nullptr) [[likely]] {
     if (g->wait_count != 0) {  // it was parked: active from now on
       g->wait_count = 0;
@@ -260,6 +283,10 @@ void run_goroutine(worker& w, goroutine_core* g) noexcept {
 }
 
 void hand_over_cut(goroutine_core* g) noexcept {
+  if ((g->bits & g_retry) != 0 && waits_outside(g)) {  // its worker settles it first
+    this_worker->after = after_resume::yield;
+    return;
+  }
   g->bits &= static_cast<std::uint8_t>(~g_cut);
   if (g->killed.load(std::memory_order_relaxed) == 0 && done_came_with_the_cut(g)) {
     this_worker->after = after_resume::yield;

@@ -5,7 +5,9 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <leash/reactor.hpp>
 #include <leash/worker.hpp>
+#include <utility>
 
 #include "scheduler.hpp"
 
@@ -51,9 +53,11 @@ void unlink_sleeper(runtime& rt, worker& w) noexcept {
       break;
     }
   w.asleep = false;
+  if (rt.seat.load(std::memory_order_relaxed) == &w) rt.seat.store(nullptr, std::memory_order_relaxed);
   if (rt.sentry == &w) {
-    rt.sentry = nullptr;
-    rt.sentry_until.store(INT64_MAX, std::memory_order_relaxed);
+    // Who has the seat gets up for timers too, but is not relied on as one on watch: the next event may take it away.
+    rt.sentry = rt.seat.load(std::memory_order_relaxed);
+    rt.sentry_until.store(rt.sentry != nullptr ? rt.seat_until : INT64_MAX, std::memory_order_relaxed);
     rt.idle.fetch_and(~runtime::has_sentry, std::memory_order_relaxed);
   }
 }
@@ -65,7 +69,7 @@ goroutine_core* keep_watch(worker& w) noexcept {
   for (std::uint32_t i = 0; i < rt.worker_count; ++i)
     if (rt.workers[i].timers.next_time() <= now) rt.workers[i].timers.expire(now);
   if (rt.hooks.tick != nullptr) rt.hooks.tick(&rt, now);
-  goroutine_core* found = nullptr;
+  goroutine_core* found = poll_reactor(w) ? take_completed(w) : nullptr;
   for (std::uint32_t i = 0; i < rt.worker_count; ++i) {
     worker& other = rt.workers[i];
     if (&other == &w) continue;
@@ -93,6 +97,9 @@ goroutine_core* leave(runtime& rt, goroutine_core* found) noexcept {
     std::lock_guard guard(rt.idle_lock);
     more = timer < rt.sentry_until.load(std::memory_order_relaxed);  // otherwise the sentry gets up in time
   }
+  // Nobody waits in the reactor, and this one may compute for long.
+  if (!more && rt.io.load(std::memory_order_relaxed) != nullptr && rt.in_flight.load(std::memory_order_relaxed) != 0)
+    more = rt.seat.load(std::memory_order_relaxed) == nullptr;
   if (more) rt.wake_one();
   return found;
 }
@@ -101,16 +108,73 @@ goroutine_core* leave(runtime& rt, goroutine_core* found) noexcept {
 
 void runtime::wake_one() noexcept {
   worker* chosen = nullptr;
+  bool in_seat = false;
   {
     std::lock_guard guard(idle_lock);
     for (worker* s = sleepers; s != nullptr; s = s->next_sleeper)
-      if (chosen == nullptr || chosen == sentry) chosen = s;  // the sentry only if it is the only one
+      // The sentry only if there is no other, and who waits in the reactor last.
+      if (chosen == nullptr || chosen == seat.load(std::memory_order_relaxed) ||
+          (chosen == sentry && s != seat.load(std::memory_order_relaxed)))
+        chosen = s;
     if (chosen == nullptr) return;
+    in_seat = chosen == seat.load(std::memory_order_relaxed);
     unlink_sleeper(*this, *chosen);
     idle.fetch_add(one_spinner - one_sleeper, std::memory_order_relaxed);
     chosen->wake_word.store(1, std::memory_order_release);
   }
-  futex_wake(chosen->wake_word);
+  in_seat ? io.load(std::memory_order_acquire)->interrupt() : futex_wake(chosen->wake_word);
+}
+
+reactor& runtime::use_reactor(std::shared_ptr<reactor> r) {
+  {
+    std::lock_guard guard(idle_lock);
+    if (io_owner != nullptr) return *io_owner;
+    io_owner = std::move(r);
+    io.store(io_owner.get(), std::memory_order_release);
+  }
+  wake_one();  // one that sleeps on its futex takes the seat
+  return *io_owner;
+}
+
+bool poll_reactor(worker& w) noexcept {
+  reactor* io = w.rt->io.load(std::memory_order_acquire);
+  if (io == nullptr || w.rt->seat.load(std::memory_order_relaxed) != nullptr || !io->turn.try_lock()) return false;
+  w.in_reactor = true;
+  io->poll();
+  w.in_reactor = false;
+  io->turn.unlock();
+  return true;
+}
+
+void hand_back(goroutine_core* g) noexcept {
+  worker* w = this_worker;
+  if (w != nullptr && w->in_reactor && w->rt->index == g->runtime_index) {
+    g->next = nullptr;
+    (w->completed != nullptr ? w->last_completed->next : w->completed) = g;
+    w->last_completed = g;
+    return;
+  }
+  std::uint16_t const rt = g->runtime_index;
+  schedule(g);
+  ended_outside(rt);
+}
+
+void ended_outside(std::uint16_t runtime_index) noexcept {
+  // Release: who finds nothing in flight finds what it has made runnable.
+  runtime_at(runtime_index)->in_flight.fetch_sub(1, std::memory_order_release);
+}
+
+goroutine_core* take_completed(worker& w) noexcept {
+  goroutine_core* const first = std::exchange(w.completed, nullptr);
+  if (first == nullptr) return nullptr;
+  std::uint32_t n = 1;
+  for (goroutine_core* g = first->next; g != nullptr; ++n) {
+    goroutine_core* next = g->next;
+    schedule_last(g);
+    g = next;
+  }
+  w.rt->in_flight.fetch_sub(n, std::memory_order_release);
+  return first;
 }
 
 void runtime::stop() noexcept {
@@ -127,6 +191,7 @@ void runtime::stop() noexcept {
 
 void sleep_until(worker& w, std::int64_t until) noexcept {
   runtime& rt = *w.rt;
+  reactor* seat = nullptr;
   {
     std::lock_guard guard(rt.idle_lock);
     w.wake_word.store(0, std::memory_order_relaxed);
@@ -135,15 +200,35 @@ void sleep_until(worker& w, std::int64_t until) noexcept {
     w.asleep = true;
     rt.idle.fetch_add(runtime::one_sleeper, std::memory_order_relaxed);
     bool const all_asleep = (rt.idle.load(std::memory_order_relaxed) & runtime::sleeper_mask) == rt.worker_count;
+    if (rt.seat.load(std::memory_order_relaxed) == nullptr) seat = rt.io.load(std::memory_order_acquire);
     if (rt.sim == nullptr) {
-      if (!all_asleep) until = std::min(until, steady_now() + std::int64_t{w.poll} * 1000);
-      if (rt.sentry == nullptr || until < rt.sentry_until.load(std::memory_order_relaxed)) {
+      bool polls = !all_asleep;
+      if (rt.io.load(std::memory_order_relaxed) != nullptr) {
+        if (seat != nullptr) {
+          polls = polls && rt.sentry == nullptr;  // one outside of the reactor keeps watch already
+        } else {
+          // Events take away who has the seat. While there are some, another one stays on watch, so that nobody must be
+          // woken for that each time.
+          std::uint64_t const steps = rt.steps();
+          polls = polls || steps != w.lingered_steps;
+          w.lingered_steps = steps;
+        }
+      }
+      if (polls) until = std::min(until, steady_now() + std::int64_t{w.poll} * 1000);
+      bool const relieves =
+          seat == nullptr && rt.sentry != nullptr && rt.sentry == rt.seat.load(std::memory_order_relaxed);
+      if (rt.sentry == nullptr || relieves || until < rt.sentry_until.load(std::memory_order_relaxed)) {
         rt.sentry = &w;
         rt.sentry_until.store(until, std::memory_order_relaxed);
         // On watch only while it polls. One that sleeps for long was set to it when all slept; the first to fill a next
         // slot after that wakes somebody to keep watch.
-        if (!all_asleep) rt.idle.fetch_or(runtime::has_sentry, std::memory_order_relaxed);
+        polls ? rt.idle.fetch_or(runtime::has_sentry, std::memory_order_relaxed)
+              : rt.idle.fetch_and(~runtime::has_sentry, std::memory_order_relaxed);
       }
+    }
+    if (seat != nullptr) {
+      rt.seat.store(&w, std::memory_order_relaxed);
+      rt.seat_until = until;
     }
   }
   // The other half of the Dekker pair in notify(): a pusher that missed this sleeper is seen here.
@@ -153,9 +238,18 @@ void sleep_until(worker& w, std::int64_t until) noexcept {
     {
       std::lock_guard guard(rt.idle_lock);
       if (!w.asleep) break;
-      if (rt.sim == nullptr && rt.sentry != &w) until = INT64_MAX;
+      if (rt.sim == nullptr && rt.sentry != &w && seat == nullptr) until = INT64_MAX;
     }
     if (until != INT64_MAX && steady_now() >= until) break;
+    if (seat != nullptr) {
+      std::lock_guard turn(seat->turn);  // who polls now does not for long
+      // Woken before its turn, its interrupt may have let out somebody else.
+      if (w.wake_word.load(std::memory_order_acquire) != 0) break;
+      w.in_reactor = true;
+      seat->wait(until);
+      w.in_reactor = false;
+      break;
+    }
     futex_wait(w.wake_word, 0, until);
     if (w.wake_word.load(std::memory_order_acquire) != 0) break;
   }
@@ -173,6 +267,8 @@ goroutine_core* idle(worker& w) noexcept {
   bool spin = rt.worker_count > 1;
   w.poll = shortest_poll;
   for (;;) {
+    if (poll_reactor(w))
+      if (goroutine_core* g = take_completed(w)) return leave(rt, g);
     if (spin) {
       std::uint32_t const spinners =
           (rt.idle.load(std::memory_order_relaxed) & runtime::spinner_mask) / runtime::one_spinner;
@@ -220,6 +316,7 @@ goroutine_core* idle(worker& w) noexcept {
       until = std::min(until, rt.tick_due.load(std::memory_order_relaxed));
     sleep_until(w, until);
     if (rt.stopping.load(std::memory_order_acquire) && !anything_to_do(rt)) return nullptr;
+    if (goroutine_core* g = take_completed(w)) return leave(rt, g);
     if (goroutine_core* g = keep_watch(w)) {
       w.poll = shortest_poll;
       return leave(rt, g);

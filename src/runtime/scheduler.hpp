@@ -25,6 +25,9 @@ goroutine_core* idle(worker&) noexcept;
 /// Joins the sleepers until woken, or until the time has come; returns at once if there is work or the runtime stops.
 void sleep_until(worker&, std::int64_t until) noexcept;
 
+/// What the reactor has woken: one of them, the others are in the queue. Null: nothing.
+goroutine_core* take_completed(worker&) noexcept;
+
 std::int64_t steady_now() noexcept;
 /// Reads the clock and moves the coarse tick.
 std::int64_t look_at_clock(runtime&) noexcept;

@@ -211,6 +211,12 @@ enum leaving : unsigned {
   spun_does_not_count = 256,
   woken_does_not_count = 512,
   counts_by_bit = 1024,  // as the sentry only if it was announced as being on watch
+  // The reactor:
+  not_at_seat = 2048,          // who leaves does not look whether somebody waits in it
+  seat_stays_on_watch = 4096,  // who has the seat becomes the sentry and counts as one on watch
+  relief_keeps_bit = 8192,  // who takes the role of sentry over from the seat, and sleeps for long, leaves it announced
+  interrupt_is_lost = 16384,   // an interrupt does not last until somebody waits
+  waits_without_look = 32768,  // who has the turn does not look whether it was woken before that
 };
 
 struct scheduler {
@@ -241,6 +247,15 @@ struct scheduler {
   var<bool> sentry_polls{false};  // its sleep ends at some time
   atomic<std::uint32_t> wake[most]{};
   place queued[2 * most], next[most], timer[most];
+  // The reactor, if there is one: an event is taken by who waits in it or polls it. Who waits is let out by an event or an
+  // interrupt; either lasts until somebody waits.
+  bool has_reactor = false, lingers = false;
+  atomic<int> seat{-1};
+  var<bool> seat_polls{false};
+  atomic<bool> let_out{false};
+  atomic<std::uint32_t> in_flight{0};  // events that have not been taken
+  mutex turn;
+  place event[2];
   atomic<bool> none_done{true};  // nobody has its quota yet
 
   scheduler(int n, unsigned h) : workers(n), how(h) {
@@ -255,6 +270,36 @@ struct scheduler {
       name(timer[i].full, names[2][i]);
     }
     for (place& p : queued) name(p.full, "queued");
+    name(seat, "seat");
+    name(in_flight, "in flight");
+    name(turn.held, "turn");
+    name(let_out, "let out");
+    for (place& p : event) name(p.full, "event");
+  }
+
+  // --- the reactor
+  void happen(int i) {
+    event[i].full.store(true, std::memory_order_release);
+    let_out.exchange(true, std::memory_order_acq_rel);
+  }
+  bool poll_reactor() {
+    if (!has_reactor || seat.load(std::memory_order_relaxed) != -1) return false;
+    if (turn.held.exchange(true, std::memory_order_acquire)) return false;
+    let_out.exchange(false, std::memory_order_acq_rel);
+    bool const taken = take_event();
+    turn.unlock();
+    return taken;
+  }
+  bool take_event() {
+    if (!event[0].take() && !event[1].take()) return false;
+    in_flight.fetch_sub(1, std::memory_order_release);
+    return true;
+  }
+  // Returns when something happened, or was said to.
+  void wait_in_reactor() { let_out.await_exchange(true, false, std::memory_order_acq_rel); }
+  void interrupt() {
+    if (how & interrupt_is_lost) return;
+    let_out.exchange(true, std::memory_order_acq_rel);
   }
 
   // --- worker.cpp
@@ -277,7 +322,8 @@ struct scheduler {
       if (p.take()) return true;
     return false;
   }
-  // 'q' pushes, 'n' fills the next slot, 't' arms a timer. A thread that is no worker pushes only.
+  // 'q' pushes, 'n' fills the next slot, 't' arms a timer. A thread that is no worker pushes only, or ('i') is what
+  // happens outside.
   void act(int me, const char* script) {
     for (int i = 0; script[i] != '\0'; ++i) switch (script[i]) {
         case 'q':
@@ -287,6 +333,9 @@ struct scheduler {
         case 'n':
           make_next(me);
           break;
+        case 'i':
+          happen(i);
+          break;
         case 't':
           timer[me].full.store(true, std::memory_order_relaxed);
           if (!(how & silent_arming)) notify_watch();
@@ -295,7 +344,11 @@ struct scheduler {
   }
   void will_act(int me, const char* script) {
     for (int i = 0; script[i] != '\0'; ++i)
-      (script[i] == 'q' ? queued[2 * me + i] : script[i] == 'n' ? next[me] : timer[me]).used = true;
+      (script[i] == 'q'   ? queued[2 * me + i]
+       : script[i] == 'n' ? next[me]
+       : script[i] == 'i' ? event[i]
+                          : timer[me])
+          .used = true;
   }
 
   // --- idle.cpp
@@ -308,25 +361,30 @@ struct scheduler {
   // True: it was the sentry.
   bool unlink(int w) {
     asleep[w] = false;
+    if (seat.load(std::memory_order_relaxed) == w) seat.store(-1, std::memory_order_relaxed);
     if (sentry != w) return false;
-    sentry = -1;
-    idle.fetch_and(~has_sentry, std::memory_order_relaxed);
+    sentry = seat.load(std::memory_order_relaxed);
+    sentry_polls = sentry != -1 && seat_polls;
+    if (sentry == -1 || !(how & seat_stays_on_watch)) idle.fetch_and(~has_sentry, std::memory_order_relaxed);
     return true;
   }
   void wake_one() {
     idle_lock.lock();
     int chosen = -1;
+    int const in_seat = seat.load(std::memory_order_relaxed);
     for (int k = 0; k < workers; ++k)
-      if (asleep[k] && (chosen == -1 || chosen == sentry)) chosen = k;
+      if (asleep[k] && (chosen == -1 || chosen == in_seat || (chosen == sentry && k != in_seat))) chosen = k;
     if (chosen == -1) return idle_lock.unlock();
     unlink(chosen);
     idle.fetch_add(one_spinner - one_sleeper, std::memory_order_relaxed);
     wake[chosen].exchange(1, std::memory_order_release);
     idle_lock.unlock();
+    if (chosen == in_seat) interrupt();
   }
   bool keep_watch(int me) {
     for (place& t : timer)
       if (t.seen_full() && choose(2) == 0 && t.take()) make_next(me);
+    if (poll_reactor()) return true;
     for (int k = 0; k < workers; ++k)
       if (k != me && next[k].take()) return true;
     return false;
@@ -347,6 +405,8 @@ struct scheduler {
         idle_lock.unlock();
       }
     }
+    if (!more && !(how & not_at_seat) && has_reactor && in_flight.load(std::memory_order_relaxed) != 0)
+      more = seat.load(std::memory_order_relaxed) == -1;
     if (more) wake_one();
   }
 
@@ -356,11 +416,14 @@ struct scheduler {
     idle.store(one_sleeper * unsigned(workers));
     sentry = 0;
     sentry_polls = timer[0].used;
+    if (!has_reactor) return;
+    seat.store(workers - 1);
+    if (workers == 1) seat_polls = sentry_polls;
   }
 
   // Returns with something to run, the worker's `done`th. `sleeps`: it begins asleep.
   void find(int me, unsigned done, bool sleeps) {
-    bool relied = false, spin = true, polls = false;
+    bool relied = false, spin = true, polls = false, got = false;
     auto at = [&](unsigned line, bool b = false) {
       forget(line << 7 | done << 5 | spin << 4 | relied << 3 | polls << 2 | sleeps << 1 | b);
     };
@@ -368,6 +431,8 @@ struct scheduler {
     if (!sleeps && (next[me].take() || steal())) return;
     for (;;) {
       if (!sleeps) {
+        at(20);
+        if (poll_reactor()) return leave(relied);
         at(2);
         if (look_around(spin, relied, at)) return leave(relied);
         at(3);
@@ -382,15 +447,34 @@ struct scheduler {
         at(7);
         idle_lock.lock();
         bool const up = !asleep[me];
-        polls = sentry == me && sentry_polls;
+        bool const in_seat = seat.load(std::memory_order_relaxed) == me;
+        polls = in_seat ? bool(seat_polls) : sentry == me && sentry_polls;
         idle_lock.unlock();
-        at(8, up);
-        if (!up && polls) doze();
-        if (!up && !polls) wake[me].await_exchange(1, 1, std::memory_order_acquire);
+        at(in_seat ? 18 : 8, up);
+        if (!up && in_seat) {
+          turn.lock();
+          at(22);
+          if ((how & waits_without_look) || wake[me].load(std::memory_order_acquire) == 0) {
+            at(23);
+            if (polls) {  // a time that comes lets it out too
+              doze();
+              let_out.exchange(false, std::memory_order_acq_rel);
+            } else {
+              wait_in_reactor();
+            }
+            at(19);
+            got = take_event();
+          }
+          turn.unlock();
+        } else {
+          if (!up && polls) doze();
+          if (!up && !polls) wake[me].await_exchange(1, 1, std::memory_order_acquire);
+        }
       }
       sleeps = polls = false;
-      at(9);
+      at(got ? 21 : 9);
       if (get_up(me)) relied = true;
+      if (got) return leave(relied);
       at(10);
       if (keep_watch(me)) return leave(relied);
       at(11);
@@ -423,11 +507,23 @@ struct scheduler {
     asleep[me] = true;
     bool const all_asleep =
         int((idle.fetch_add(one_sleeper, std::memory_order_relaxed) + one_sleeper) & sleeper_mask) == workers;
-    if (!all_asleep) polls = true;
-    if (sentry == -1 || (polls && (!sentry_polls || choose(2) == 0))) {
+    int const in_seat = seat.load(std::memory_order_relaxed);
+    bool const seated = has_reactor && in_seat == -1;
+    bool watches = !all_asleep;
+    if (has_reactor) watches = seated ? watches && sentry == -1 : watches || lingers;
+    polls = polls || watches;
+    bool const relieves = !seated && sentry != -1 && sentry == in_seat;
+    if (sentry == -1 || relieves || (polls && (!sentry_polls || choose(2) == 0))) {
       sentry = me;
       sentry_polls = polls;
-      if (!all_asleep) idle.fetch_or(has_sentry, std::memory_order_relaxed);
+      if (watches)
+        idle.fetch_or(has_sentry, std::memory_order_relaxed);
+      else if (!(how & relief_keeps_bit))
+        idle.fetch_and(~has_sentry, std::memory_order_relaxed);
+    }
+    if (seated) {
+      seat.store(me, std::memory_order_relaxed);
+      seat_polls = polls;
     }
     idle_lock.unlock();
   }
@@ -455,6 +551,8 @@ struct crew {
   const char* then = nullptr;                // the script of the first that has its quota
   bool armed = false;                        // worker 0 has armed a timer before
   bool asleep = false;                       // all of them, at the beginning
+  bool reactor = false;                      // worker 0 has the seat, if all sleep
+  bool lingers = false;                      // who sleeps outside of the reactor stays on watch for a while
   memory mem = memory::tso;
   int preemptions = -1;
 };
@@ -465,6 +563,8 @@ model::result work(crew c, unsigned how = as_it_is) {
     int n = idle_ones;
     for (auto* b : c.busy) n += b != nullptr;
     auto& s = r.make<scheduler>(n, how);
+    s.has_reactor = c.reactor;
+    s.lingers = c.lingers;
     for (int me = 0; me < idle_ones; ++me)
       r.thread(me == 0   ? "worker 0"
                : me == 1 ? "worker 1"
@@ -475,6 +575,9 @@ model::result work(crew c, unsigned how = as_it_is) {
                  forget(0);
                  if (s.none_done.exchange(false, std::memory_order_relaxed)) s.act(me, c.then);
                });
+    for (auto* script : {c.busy[0], c.busy[1], c.foreign})
+      for (; script != nullptr && *script != '\0'; ++script)
+        if (*script == 'i') s.in_flight.store(s.in_flight.load() + 1);
     if (c.armed) {
       s.timer[0].used = true;
       s.timer[0].full.store(true);
@@ -498,7 +601,9 @@ model::result work(crew c, unsigned how = as_it_is) {
     };
     for (auto* script : c.busy) start(script);
     start(c.foreign);
-    r.finally([&s] { require(!s.any(s.queued) && !s.any(s.next) && !s.any(s.timer), "something is left"); });
+    r.finally([&s] {
+      require(!s.any(s.queued) && !s.any(s.next) && !s.any(s.timer) && !s.any(s.event), "something is left");
+    });
   });
 }
 
@@ -577,6 +682,73 @@ TEST(leaving_idle, a_timer_that_wakes_nobody_waits_for_its_worker) {
   constexpr crew arms_and_computes{.foreign = "q", .then = "t", .asleep = true};
   EXPECT_PROVEN(work(arms_and_computes));
   EXPECT_FOUND("deadlock", work(arms_and_computes, silent_arming));
+}
+
+// --- with a reactor: one sleeper waits in it, and what happens there is found by nobody else
+
+// Two events while all sleep. Who takes the first is busy afterwards.
+constexpr crew two_events{.foreign = "ii", .asleep = true, .reactor = true};
+// Something is pushed and something happens.
+constexpr crew push_and_event{.foreign = "qi", .asleep = true, .reactor = true};
+constexpr crew event_and_push{.foreign = "iq", .asleep = true, .reactor = true};
+// A worker that is busy for ever has filled its next slot, and something happens.
+constexpr crew next_slot_and_event{.busy = {"n"}, .foreign = "i", .reactor = true, .preemptions = 2};
+// Who takes the first event fills its next slot and does not get on.
+constexpr crew event_then_next{.foreign = "i", .then = "n", .asleep = true, .reactor = true};
+constexpr crew event_then_timer{.foreign = "i", .then = "t", .asleep = true, .reactor = true};
+// The sentry has a timer, another one the seat.
+constexpr crew timer_and_event{.foreign = "i", .armed = true, .asleep = true, .reactor = true};
+
+crew lingering(crew c) {
+  c.lingers = true;
+  return c;
+}
+crew bounded(crew c, int preemptions) {
+  c.preemptions = preemptions;
+  return c;
+}
+
+void expect_no_event_lost(unsigned how) {
+  for (crew c : {two_events, push_and_event, event_and_push, next_slot_and_event, event_then_next, event_then_timer,
+                 timer_and_event}) {
+    if (!long_run()) c.preemptions = 2;
+    EXPECT_PROVEN(work(c, how));
+    EXPECT_PROVEN(work(bounded(lingering(c), 2), how));
+  }
+  EXPECT_PROVEN(work({.foreign = "i", .quota = {1, 0}, .asleep = true, .reactor = true}, how));
+  EXPECT_PROVEN(work({.foreign = "iq", .quota = {2, 0}, .asleep = true, .reactor = true}, how));
+  if (!long_run()) return;
+  EXPECT_PROVEN(
+      work({.foreign = "qi", .quota = {1, 1, 1}, .then = "n", .asleep = true, .reactor = true, .preemptions = 2}, how));
+}
+
+TEST(reactor_seat, loses_no_event_and_no_wake_up) { expect_no_event_lost(as_it_is); }
+
+TEST(reactor_seat, an_event_is_lost_if_who_leaves_does_not_see_to_the_seat) {
+  EXPECT_FOUND("deadlock", work(two_events, not_at_seat));
+}
+
+// The sentry outside of the reactor is woken; its role goes to who has the seat, whom nothing lets out for a next slot.
+TEST(reactor_seat, who_has_it_is_not_on_watch) {
+  constexpr crew woken_sentry{.foreign = "q", .then = "n", .reactor = true, .lingers = true, .preemptions = 2};
+  EXPECT_PROVEN(work(woken_sentry));
+  EXPECT_FOUND("deadlock", work(woken_sentry, seat_stays_on_watch));
+}
+
+// The next event takes the one away that was on watch in the seat.
+TEST(reactor_seat, a_sentry_that_sleeps_for_long_is_not_announced) {
+  constexpr crew relieved{.foreign = "ii", .reactor = true, .preemptions = 2};
+  EXPECT_PROVEN(work(relieved));
+  EXPECT_FOUND("deadlock", work(relieved, relief_keeps_bit));
+}
+
+// Its interrupt was taken by the next one that waits, or by one that polled.
+TEST(reactor_seat, who_was_woken_before_its_turn_must_not_wait) {
+  EXPECT_FOUND("deadlock", work(next_slot_and_event, waits_without_look));
+}
+
+TEST(reactor_seat, an_interrupt_that_does_not_last_is_lost) {
+  EXPECT_FOUND("deadlock", work({.foreign = "q", .quota = {1, 0}, .asleep = true, .reactor = true}, interrupt_is_lost));
 }
 
 }  // namespace

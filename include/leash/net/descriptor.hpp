@@ -1,0 +1,145 @@
+// Waiting for file descriptors: what all of net's own sockets, pipes and processes are built on.
+//
+// An operation tries its system call first, and waits only if that would block. When the descriptor is ready the reactor tries
+// again, and waits again if it was in vain; so what wakes the goroutine is always a result. What an operation took (bytes, a
+// connection) although another case of its select won is put back and comes first next time: nothing is lost.
+//
+// For other libraries' descriptors (a database client's): `descriptor d(fd, net::borrowed); co_await d.readable();`
+#pragma once
+#include <boost/asio/posix/basic_stream_descriptor.hpp>
+#include <leash/net/async.hpp>
+#include <leash/reactor.hpp>
+#include <memory>
+#include <source_location>
+#include <utility>
+
+namespace leash::net {
+
+class descriptor;
+struct borrowed_t {};
+inline constexpr borrowed_t borrowed{};
+
+/// A wait until a system call on a descriptor gives a result. W, a derived class, has
+///   bool attempt()     makes the call. True: it gave a result or failed (error_); false: it would block.
+class fd_wait : public io_wait_core {
+ public:
+  /// For select: tries in any case, else a case beside one that is always ready would never have its turn.
+  bool likely_ready() noexcept { return polled_ = true; }
+  void won() const noexcept {}
+
+ protected:
+  struct kind {
+    operations outside;
+    bool (*attempt)(fd_wait*) noexcept;
+    bool writes;
+  };
+  fd_wait(const kind& k, descriptor& d, error_code* out) noexcept
+      : io_wait_core(wait_reason::io, k.outside), kind_(&k), on_(&d), out_(out) {}
+  template <class W>
+  static constexpr kind kind_of(bool writes) noexcept {
+    return {{&fd_wait::start, &io_wait_core::cancel, &fd_wait::cut_short},
+            [](fd_wait* w) noexcept { return static_cast<W*>(w)->attempt(); },
+            writes};
+  }
+  /// There is a result that nobody has taken.
+  bool untaken() const noexcept { return came_ && !taken_ && !error_; }
+  /// Whether the call is worth a try before waiting; see descriptor.
+  bool worth_a_try() const noexcept;
+  /// Throws the error, or gives it to the caller. True: there is none.
+  bool succeeded();
+  descriptor& on() const noexcept { return *on_; }
+  bool polled() const noexcept { return polled_; }
+  bool writes() const noexcept { return kind_->writes; }
+  /// After a failed call: true, unless it would only have blocked.
+  bool failed(int number) noexcept;
+
+  error_code error_;
+  bool came_ = false;
+
+ private:
+  friend class fd_handler;
+  static void start(outside_wait*) noexcept;
+  static bool cut_short(const outside_wait*) noexcept;
+  void ask() noexcept;
+  void answered(const error_code&) noexcept;
+
+  bool taken_ = false;
+  bool polled_ = false;
+  const kind* kind_;
+  descriptor* on_;
+  error_code* out_;
+};
+
+class ready_operation;
+
+/// A descriptor known to the reactor of the runtime that it was made in. Move-only; closes what it owns.
+///
+/// Thread safety: one goroutine reads and one writes at a time; close() and moves exclude all else.
+class descriptor {
+ public:
+  descriptor() noexcept;
+  /// Takes over `fd` and makes it non-blocking. One that cannot be waited for (a regular file) may be used as long as nothing
+  /// waits: that fails with operation_not_supported.
+  /// Errors: boost::system::system_error; std::logic_error outside of a goroutine.
+  explicit descriptor(int fd, std::source_location where = std::source_location::current());
+  /// Does not close it. Its owner must not either while this lives.
+  descriptor(int fd, borrowed_t, std::source_location where = std::source_location::current());
+  descriptor(descriptor&&) noexcept;
+  descriptor& operator=(descriptor&&) noexcept;
+  ~descriptor();
+
+  bool is_open() const noexcept { return state_ != nullptr; }
+  /// -1: there is none.
+  int native_handle() const noexcept;
+  /// Waits until a read (a write) would not block. Selectable. Wait reason: `IO wait`.
+  ready_operation readable() noexcept;
+  ready_operation writable() noexcept;
+  /// Goroutines that wait get operation_aborted. Idempotent.
+  void close() noexcept;
+  /// Gives the descriptor out of leash's hands.
+  int release() noexcept;
+
+  // --- for operations
+  struct state;
+  state& here() const;  // throws std::logic_error if closed
+  /// The last call took all there was: the next one waits first.
+  bool is_drained(bool writes) const noexcept { return drained_[writes]; }
+  void set_drained(bool writes, bool so) noexcept { drained_[writes] = so; }
+
+ private:
+  void adopt(int fd, bool owned, std::source_location);
+  std::unique_ptr<state> state_;
+  bool drained_[2] = {false, false};
+};
+
+class ready_wait : public fd_wait {
+ public:
+  template <class Op>
+  explicit ready_wait(Op& op) noexcept : fd_wait(op.writes_ ? out : in, *op.on_, nullptr) {}
+  bool fast() noexcept;
+  bool attempt() noexcept { return came_ = true; }
+  std::monostate result() {
+    succeeded();
+    return {};
+  }
+
+ private:
+  static const kind in, out;
+};
+
+class [[nodiscard]] ready_operation : public operation_base {
+ public:
+  using wait_type = ready_wait;
+  using value_type = std::monostate;
+  using result_type = void;
+  ready_operation(descriptor* d, bool writes) noexcept : on_(d), writes_(writes) {}
+
+ private:
+  friend class ready_wait;
+  [[maybe_unused]] descriptor* on_;
+  [[maybe_unused]] bool writes_;
+};
+inline ready_operation descriptor::readable() noexcept { return {this, false}; }
+inline ready_operation descriptor::writable() noexcept { return {this, true}; }
+
+}  // namespace leash::net
