@@ -26,6 +26,7 @@ struct broadcast_core : fan_core<T> {
   broadcast_core(std::size_t n, std::source_location where) : fan_core<T>(n, chan_kind::broadcast, where) {
     auto* spent = new node;
     spent->users = 1;  // the first receiver
+    spent->spent = true;
     this->first = this->last = spent;
   }
 
@@ -148,7 +149,7 @@ struct broadcast_core : fan_core<T> {
         if (to != nullptr) ++std::exchange(to, nullptr)->users;
         --from->users;
         dead = pop_spent();
-        if (this->front()->value.has_value()) {
+        if (!std::exchange(this->front()->spent, true)) {
           spent = this->front();
           ++spent->users;
         }

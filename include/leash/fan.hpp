@@ -36,6 +36,7 @@ template <class T>
 struct fan_node : chan_node {
   std::uint64_t number = 0;  // fixed once it is in the list
   std::uint32_t users = 0;   // under the lock: what keeps it
+  bool spent = false;        // under the lock; broadcast: somebody destroys its value, or has
   std::optional<T> value;
   static void* operator new(std::size_t bytes) { return arena::allocate(arena::kind::frame, bytes); }
   static void operator delete(void* p, std::size_t bytes) noexcept { arena::deallocate(arena::kind::frame, p, bytes); }

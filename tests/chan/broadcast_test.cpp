@@ -286,24 +286,24 @@ LEASH_TEST(Broadcast, random_histories_agree_with_the_model) {
 // Several senders and receivers at once, some come and go: who stays sees all, everybody the same order.
 LEASH_TEST(Broadcast, all_receivers_see_one_order_of_many_senders) {
   constexpr int senders = 3, each = 200, receivers = 3;
-  auto [tx, rx] = broadcast<int>(3);
+  auto [tx, rx] = broadcast<tracked>(3);
   std::vector<std::vector<int>> seen(receivers);
   co_await with_scope([&](scope& s) -> task<> {
     for (auto& to : seen)
       s.go(
-          [](broadcast_receiver<int> from, std::vector<int>& to) -> task<> {
-            while (auto v = co_await from.recv()) to.push_back(*v);
+          [](broadcast_receiver<tracked> from, std::vector<int>& to) -> task<> {
+            while (auto v = co_await from.recv()) to.push_back(v->value);
           },
           rx.dup(), std::ref(to));
     rx.drop();
     for (int i = 0; i < senders; ++i)
       s.go(
-          [](broadcast_sender<int> to, int i) -> task<> {
-            for (int k = 0; k < each; ++k) EXPECT_TRUE(co_await to.send(i * each + k));
+          [](broadcast_sender<tracked> to, int i) -> task<> {
+            for (int k = 0; k < each; ++k) EXPECT_TRUE(co_await to.send(tracked(i * each + k)));
           },
           tx.dup(), i);
     s.go(
-        [](broadcast_sender<int> from) -> task<> {
+        [](broadcast_sender<tracked> from) -> task<> {
           for (int k = 0; k < 50; ++k) {
             auto passing = from.subscribe();
             (void)co_await with_timeout(1us * (k % 3), [&]() -> task<> { (void)co_await passing.recv(); });
@@ -314,6 +314,7 @@ LEASH_TEST(Broadcast, all_receivers_see_one_order_of_many_senders) {
     tx.drop();
     co_return;
   });
+  EXPECT_EQ(tracked::alive, 0);  // each value was destroyed once
   for (auto& one : seen) {
     EXPECT_EQ(one.size(), std::size_t{senders * each});
     EXPECT_EQ(one, seen.front());

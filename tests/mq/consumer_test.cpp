@@ -179,8 +179,9 @@ TEST(MqConsumer, a_handler_whose_message_another_one_has_is_cancelled) {
     consumer c(at.q, {.visibility = 30s});
     co_await with_scope([&](scope& s) -> task<> {
       s.go([&]() -> task<> {
-        co_await c.run(
-            [&](const message&) { return finally(sleep(1h), [&](outcome o) { cut = o == outcome::cancelled; }); });
+        co_await c.run([&](const message&) -> task<> {
+          co_await finally(sleep(1h), [&](outcome o) { cut = o == outcome::cancelled; });
+        });
       });
       co_await sleep(5s);
       at.store->steal_all();
