@@ -34,8 +34,7 @@ TEST(Trace, of_a_leash_program_may_be_for_perfetto_or_of_the_past) {
     return not_found;
   });
   const scratch files;
-  const outcome r =
-      run_tool({"trace", "--perfetto", "--for", "2s", "-o", files.path("p"), s.address()});
+  const outcome r = run_tool({"trace", "--perfetto", "--for", "2s", "-o", files.path("p"), s.address()});
   EXPECT_EQ(r.code, 0) << r.err;
   EXPECT_NE(r.out.find("ui.perfetto.dev"), std::string::npos) << r.out;
   EXPECT_EQ(test::read_all(files.path("p")), perfetto);
@@ -53,13 +52,14 @@ TEST(Trace, that_is_none_is_refused) {
   struct {
     std::string answer, text;
     std::vector<std::string> arguments;
-  } const all[] = {{ok("<html>"), "no Go execution trace", {}},
-                   {ok(perfetto), "no Go execution trace", {}},
-                   {ok(go_trace), "no Perfetto trace", {"--perfetto"}},
-                   {ok(""), "no Go execution trace", {}},
-                   {not_found, "404", {}},
-                   {not_found, "only leash programs", {"--perfetto"}},
-                   {"HTTP/1.1 409 Conflict\r\nContent-Length: 0\r\n\r\n", "nothing is being recorded", {"--last", "5s"}}};
+  } const all[] = {
+      {ok("<html>"), "no Go execution trace", {}},
+      {ok(perfetto), "no Go execution trace", {}},
+      {ok(go_trace), "no Perfetto trace", {"--perfetto"}},
+      {ok(""), "no Go execution trace", {}},
+      {not_found, "404", {}},
+      {not_found, "only leash programs", {"--perfetto"}},
+      {"HTTP/1.1 409 Conflict\r\nContent-Length: 0\r\n\r\n", "nothing is being recorded", {"--last", "5s"}}};
   for (auto& one : all) {
     server s([&](const std::string&) { return one.answer; });
     std::vector<std::string> arguments = {"trace", "-o", files.path("none"), s.address()};

@@ -14,6 +14,7 @@ enum class bug {
   does_not_wait,
   leaves_quietly,  // the section's end is not released
   turns_on_early,  // before what is needed is ready
+  tidies_up,       // the worker resets what is its own while it is on, also when it finds that it is off
 };
 
 struct world {
