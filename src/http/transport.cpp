@@ -1,7 +1,7 @@
 // HTTP's connections on leash::net. Nothing else of leash::http includes its headers, which bring Asio.
 #include "transport.hpp"
 
-#include <leash/boundary.hpp>
+#include <leash/blocking.hpp>
 #include <leash/http/client.hpp>
 #include <leash/http/server.hpp>
 #include <leash/net/tcp.hpp>
@@ -140,6 +140,9 @@ class net_connector final : public connector {
   explicit net_connector(connector_options o) : o_(std::move(o)) {}
   task<std::unique_ptr<transport>> open(const std::string& host, std::uint16_t port, bool secure) override {
     std::string const where = host + ":" + std::to_string(port);
+    // What is trusted is read before the connection is there: that may take longer than a server waits for a handshake.
+    std::optional<net::tls_context> trusted;
+    if (secure) trusted = co_await blocking([this] { return context(); });
     net::tcp_stream s;
     try {
       s = co_await net::connect(host, std::to_string(port));
@@ -148,7 +151,8 @@ class net_connector final : public connector {
     }
     if (!secure) co_return std::make_unique<tcp_transport>(std::move(s));
     try {
-      co_return std::make_unique<tls_transport>(co_await net::tls_stream::client(std::move(s), context(), host));
+      co_return std::make_unique<tls_transport>(
+          co_await net::tls_stream::client(std::move(s), std::move(*trusted), host));
     } catch (const net::system_error& e) {
       throw failure(failure::kind::insecure, where + ": " + e.what());
     }
