@@ -1,6 +1,14 @@
-# cmake -DIN=page.html -DOUT=page.cpp -P EmbedText.cmake: the file as a C++ string. Literals have a length that every
-# compiler takes, hence pieces.
-file(READ "${IN}" text)
+# cmake -DFOLDER=src/debug/page -DOUT=page.cpp -P EmbedText.cmake: the page, with its style and scripts in it, as a C++ string.
+# Literals have a length that every compiler takes, hence pieces.
+file(READ "${FOLDER}/page.html" text)
+file(READ "${FOLDER}/page.css" style)
+set(script "")
+foreach(part IN ITEMS elements charts views main)
+  file(READ "${FOLDER}/${part}.js" more)
+  string(APPEND script "${more}")
+endforeach()
+string(REPLACE "@STYLE@" "${style}" text "${text}")
+string(REPLACE "@SCRIPT@" "${script}" text "${text}")
 string(LENGTH "${text}" size)
 set(pieces "")
 set(at 0)

@@ -16,10 +16,12 @@ endif()
 
 if(LEASH_HAS_DEBUG)
   set(page "${CMAKE_CURRENT_BINARY_DIR}/debug_page.cpp")
+  set(page_folder "${PROJECT_SOURCE_DIR}/src/debug/page")
+  file(GLOB page_parts CONFIGURE_DEPENDS "${page_folder}/*")
   add_custom_command(OUTPUT "${page}"
-                     COMMAND ${CMAKE_COMMAND} -DIN=${PROJECT_SOURCE_DIR}/src/debug/page.html -DOUT=${page}
+                     COMMAND ${CMAKE_COMMAND} -DFOLDER=${page_folder} -DOUT=${page}
                              -P "${PROJECT_SOURCE_DIR}/cmake/EmbedText.cmake"
-                     DEPENDS "${PROJECT_SOURCE_DIR}/src/debug/page.html" "${PROJECT_SOURCE_DIR}/cmake/EmbedText.cmake"
+                     DEPENDS ${page_parts} "${PROJECT_SOURCE_DIR}/cmake/EmbedText.cmake"
                      VERBATIM)
   file(GLOB debug_sources CONFIGURE_DEPENDS src/debug/*.cpp)
   add_library(leash_debug ${debug_sources} "${page}")

@@ -84,6 +84,7 @@ show_progress() {
 # build PRESET [TARGET]: configures and builds; on failure prints what went wrong and returns 1.
 build() {
   local preset=$1 log="$top/build/$1.log"
+  shift
   mkdir -p "$top/build"
   if ! (cd "$top" && cmake --preset "$preset") </dev/null >"$log" 2>&1; then
     tail -n 40 "$log" >&2
@@ -91,7 +92,7 @@ build() {
     return 1
   fi
   grep '^-- Left out: ' "$log" >&3 || true
-  if ! (cd "$top" && set -o pipefail && cmake --build --preset "$preset" -j "$(jobs_here)" ${2:+--target "$2"} </dev/null 2>&1 |
+  if ! (cd "$top" && set -o pipefail && cmake --build --preset "$preset" -j "$(jobs_here)" ${1:+--target "$@"} </dev/null 2>&1 |
     tee -a "$log" | show_progress "building $preset"); then
     grep -A 12 -E 'FAILED:|error:|ninja: error' "$log" | head -n 80 >&2
     say "$preset: does not build (all of it: build/$preset.log)"

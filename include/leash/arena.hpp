@@ -117,7 +117,7 @@ LEASH_INLINE void deallocate(kind what, void* p, std::size_t bytes) noexcept {
       ++l.count;
       c->live[static_cast<int>(what)].store(c->live[static_cast<int>(what)].load(std::memory_order_relaxed) - 1,
                                             std::memory_order_relaxed);
-      if (what == kind::frame) poison_memory(static_cast<std::byte*>(p) + 16, bytes > 16 ? bytes - 16 : 0);
+      if (what == kind::frame && bytes > 16) poison_memory(static_cast<std::byte*>(p) + 16, bytes - 16);
       return;
     }
   }

@@ -33,8 +33,9 @@ class [[nodiscard]] server {
   server(server&&) noexcept;
   server& operator=(server&&) noexcept;
   ~server();
+  /// 0 for a Unix domain socket.
   unsigned short port() const noexcept;
-  /// The page's: "http://127.0.0.1:6060/debug/leash".
+  /// The page's: "http://127.0.0.1:6060/debug/leash"; of a Unix domain socket "unix:PATH".
   std::string address() const;
   struct state;  // the library's own
 
@@ -47,7 +48,8 @@ class [[nodiscard]] server {
 /// Serves the debug endpoints of this process, for all its runtimes, on a thread of its own, which needs no worker: a
 /// program whose scheduler is stuck can be looked into.
 ///
-/// Parameters: address, "HOST:PORT" with an IP address or localhost as host; port 0 takes a free one.
+/// Parameters: address, "HOST:PORT" with an IP address or localhost as host, port 0 takes a free one; or "unix:PATH", a
+///   Unix domain socket that only this user may connect to (a socket left behind at PATH is replaced; it is removed at the end).
 /// Thread safety: any thread, before, during and after runs; not inside a simulated run.
 /// Errors: std::invalid_argument for an address that is none, or one beyond loopback without a token;
 ///   std::system_error when it cannot be listened on.

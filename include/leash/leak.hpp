@@ -52,6 +52,11 @@ class leak_report {
   /// A picture: self-contained SVG, for light and dark. The knots as rings of goroutines and what they wait for, the
   /// dependents to their left; the first 40 leaks. Who points at a box reads the why.
   std::string to_svg() const;
+  /// How many knots there are: groups of core goroutines that only each other could wake.
+  std::size_t knots() const;
+  /// The picture of one knot, numbered in the order of the report from 0, and of who waits for it, the nearest first; 40 goroutines
+  /// at most. For as long as what was proved is still there.  Errors: std::out_of_range.
+  std::string to_svg(std::size_t knot) const;
 
   /// For the library.
   std::shared_ptr<leak_findings> findings;

@@ -247,7 +247,7 @@ void deallocate_slow(kind what, void* memory, std::size_t bytes) noexcept {
     g.spans[static_cast<int>(what)].emplace_back(span, p);
     return;
   }
-  if (what == kind::frame) poison_memory(p + 16, bytes - 16);
+  if (what == kind::frame && bytes > 16) poison_memory(p + 16, bytes - 16);
   std::size_t const size_class = class_of(bytes);
   central_list& global = shared_state().lists[static_cast<int>(what)][size_class];
   if (c == nullptr) {

@@ -33,6 +33,7 @@ void gathering::look(const goroutine_core* g, std::uint64_t word) {
   ++total_;
   group& in = group_of_seen();
   ++in.count;
+  in.waited += seen_.since;
   in.longest = std::max(in.longest, seen_.since);
   in.oldest = std::max(in.oldest, seen_.born);
   in.newest = std::min(in.newest, seen_.born);

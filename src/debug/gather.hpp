@@ -28,6 +28,7 @@ class gathering {
   };
   struct group {
     std::uint64_t count = 0;
+    std::uint64_t waited = 0;                       // milliseconds, all together
     std::uint32_t longest = 0;                      // milliseconds of waiting
     std::uint32_t oldest = 0, newest = UINT32_MAX;  // milliseconds of life
     std::uint32_t labels = 0;                       // index into label sets

@@ -1,8 +1,7 @@
 // /metrics: Prometheus' text format. Series of a runtime carry its serial number, so that counters only ever rise.
-#include <leash/blocking.hpp>
 #include <leash/scope.hpp>
-#include <leash/worker.hpp>
 
+#include "runtimes.hpp"
 #include "viewer.hpp"
 
 namespace leash::debug {
@@ -32,38 +31,6 @@ class exposition {
   std::string& out_;
   std::string name_;
 };
-
-struct runtime_figures {
-  std::string labels;
-  std::uint64_t spawned = 0, ended = 0;
-  std::size_t live = 0, timers = 0;
-  std::uint32_t workers = 0, sleeping = 0, looking = 0, in_flight = 0;
-  blocking_pool::figures blocking;
-};
-
-std::vector<runtime_figures> runtimes() {
-  std::vector<runtime_figures> all;
-  for_each_runtime([&](runtime& rt) {
-    runtime_figures f;
-    f.labels = "runtime=\"" + std::to_string(rt.serial) + "\"";
-    f.workers = rt.worker_count;
-    for (std::uint32_t i = 0; i < rt.worker_count; ++i) f.ended += rt.workers[i].ended.load(std::memory_order_relaxed);
-    std::atomic_thread_fence(std::memory_order_acquire);
-    f.spawned = rt.foreign_spawned.load(std::memory_order_relaxed);
-    for (std::uint32_t i = 0; i < rt.worker_count; ++i) {
-      f.spawned += rt.workers[i].spawned.load(std::memory_order_relaxed);
-      f.timers += rt.workers[i].timers.size();
-    }
-    f.live = rt.live_goroutines();
-    std::uint32_t const idle = rt.idle.load(std::memory_order_relaxed);
-    f.sleeping = idle & runtime::sleeper_mask;
-    f.looking = (idle & runtime::spinner_mask) / runtime::one_spinner;
-    f.in_flight = rt.in_flight.load(std::memory_order_relaxed);
-    if (rt.blocking != nullptr) f.blocking = rt.blocking->look();
-    all.push_back(std::move(f));
-  });
-  return all;
-}
 
 void write(viewer& v, const census& c, std::string& out) {
   exposition x(out);
@@ -97,10 +64,10 @@ void write(viewer& v, const census& c, std::string& out) {
   x.family("leash_leak_pass_seconds", "gauge", "How long the last look for leaks of this endpoint took.");
   x.value("", std::chrono::duration<double>(l->took).count());
 
-  auto const all = runtimes();
+  auto const all = look_at_runtimes();
   auto each = [&](const char* name, const char* type, const char* help, auto f) {
     x.family(name, type, help);
-    for (auto& r : all) x.value(r.labels, static_cast<double>(f(r)));
+    for (auto& r : all) x.value("runtime=\"" + std::to_string(r.serial) + "\"", static_cast<double>(f(r)));
   };
   each("leash_spawned_goroutines_total", "counter", "Goroutines ever started.", [](auto& r) { return r.spawned; });
   each("leash_ended_goroutines_total", "counter", "Goroutines that have ended.", [](auto& r) { return r.ended; });

@@ -11,9 +11,14 @@
 //  - an exception ends its request, and nothing else.
 #include <pthread.h>
 #include <signal.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
 
+#include <boost/asio/generic/stream_protocol.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/local/stream_protocol.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/write.hpp>
@@ -33,6 +38,8 @@ namespace net = boost::asio;
 namespace beast = boost::beast;
 namespace http = beast::http;
 using tcp = net::ip::tcp;
+using local = net::local::stream_protocol;
+using any_protocol = net::generic::stream_protocol;
 using boost::system::error_code;
 using namespace std::chrono_literals;
 
@@ -40,6 +47,7 @@ namespace {
 
 constexpr auto request_time = 10s, piece_time = 30s, idle_time = 120s;
 constexpr std::size_t most_head = 8192;
+constexpr std::string_view unix_prefix = "unix:";
 constexpr double share_of_thread = 0.5, most_saved_seconds = 10;
 
 bool same(std::string_view a, std::string_view b) noexcept {
@@ -115,30 +123,28 @@ struct server::state {
   allowance requests, time{share_of_thread, most_saved_seconds};
   net::io_context io{1};
   tcp::acceptor acceptor{io};
+  local::acceptor local_acceptor{io};
   net::steady_timer clock{io}, later{io};
   tcp::endpoint at;
+  std::string path;  // of the Unix domain socket; empty: TCP
   std::thread thread;
 
   state(std::string_view address, serve_options options)
       : o(std::move(options)),
         requests(std::max(1u, o.max_requests_per_second), 2.0 * std::max(1u, o.max_requests_per_second)) {
-    at = parse_address(address);
-    if (o.token.empty() && !at.address().is_loopback()) {
-      throw std::invalid_argument("leash::debug::serve: " + std::string(address) +
-                                  " can be reached from other machines: that needs serve_options::token");
-    }
     for (std::string& h : o.hosts) h = host_only(h);
     try {
-      acceptor.open(at.protocol());
-      acceptor.set_option(tcp::acceptor::reuse_address(true));
-      acceptor.bind(at);
-      acceptor.listen();
-      at = acceptor.local_endpoint();
+      if (address.starts_with(unix_prefix)) {
+        listen_on_path(address.substr(unix_prefix.size()));
+        accept(local_acceptor);
+      } else {
+        listen_on_port(address);
+        accept(acceptor);
+      }
     } catch (const boost::system::system_error& e) {
       throw std::system_error(e.code().value(), std::system_category(),
                               "leash::debug::serve: cannot listen on " + std::string(address));
     }
-    accept();
     tick();
     sigset_t all, before;  // signals are the program's own threads'
     sigfillset(&all);
@@ -154,6 +160,41 @@ struct server::state {
   ~state() {
     io.stop();
     if (thread.joinable()) thread.join();
+    if (!path.empty()) ::unlink(path.c_str());
+  }
+
+  void listen_on_port(std::string_view address) {
+    at = parse_address(address);
+    if (o.token.empty() && !at.address().is_loopback()) {
+      throw std::invalid_argument("leash::debug::serve: " + std::string(address) +
+                                  " can be reached from other machines: that needs serve_options::token");
+    }
+    acceptor.open(at.protocol());
+    acceptor.set_option(tcp::acceptor::reuse_address(true));
+    acceptor.bind(at);
+    acceptor.listen();
+    at = acceptor.local_endpoint();
+  }
+  /// A socket that only this user may connect to. One that a program has left behind is replaced, one in use is not.
+  void listen_on_path(std::string_view wanted) {
+    std::string const name(wanted);
+    if (name.empty() || name.size() >= sizeof(sockaddr_un::sun_path) || name.find('\0') != name.npos) {
+      throw std::invalid_argument("leash::debug::serve: unix:PATH takes a path of 1 to " +
+                                  std::to_string(sizeof(sockaddr_un::sun_path) - 1) + " bytes");
+    }
+    local::endpoint const place(name);
+    struct stat st;
+    if (::lstat(name.c_str(), &st) == 0 && S_ISSOCK(st.st_mode)) {
+      error_code refused;
+      local::socket(io).connect(place, refused);
+      if (refused == net::error::connection_refused) ::unlink(name.c_str());
+    }
+    local_acceptor.open();
+    if (::fchmod(local_acceptor.native_handle(), 0600) != 0)  // what bind makes has this mode from the first moment
+      throw boost::system::system_error(errno, boost::system::system_category());
+    local_acceptor.bind(place);
+    path = name;
+    local_acceptor.listen();
   }
 
   void run() {
@@ -166,7 +207,9 @@ struct server::state {
       }
     }
   }
-  void accept();
+  template <class Acceptor>
+  void accept(Acceptor& from);
+  void serve_one(any_protocol::socket socket);
   void tick() {
     bool const done = v.tick();
     clock.expires_after(done ? std::chrono::milliseconds(250) : 1ms);
@@ -178,7 +221,7 @@ struct server::state {
 
 class session : public std::enable_shared_from_this<session> {
  public:
-  session(server::state& s, tcp::socket socket) : s_(s), stream_(std::move(socket)) {
+  session(server::state& s, any_protocol::socket socket) : s_(s), stream_(std::move(socket)) {
     place_ = s_.sessions.insert(s_.sessions.end(), this);
   }
   session(const session&) = delete;
@@ -354,7 +397,7 @@ class session : public std::enable_shared_from_this<session> {
     if (keep_alive_) return read();
     // What is still on its way in must not turn the close into a reset that overtakes the reply.
     error_code ignored;
-    stream_.socket().shutdown(tcp::socket::shutdown_send, ignored);
+    stream_.socket().shutdown(net::socket_base::shutdown_send, ignored);
     drain(16);
   }
   void drain(int times) {
@@ -369,7 +412,7 @@ class session : public std::enable_shared_from_this<session> {
   }
 
   server::state& s_;
-  beast::tcp_stream stream_;
+  beast::basic_stream<any_protocol> stream_;
   std::list<session*>::iterator place_;
   beast::flat_buffer buffer_{64 << 10};
   std::optional<http::request_parser<http::string_body>> parser_;
@@ -383,31 +426,35 @@ class session : public std::enable_shared_from_this<session> {
   steady::time_point since_;
 };
 
-void server::state::accept() {
-  acceptor.async_accept([this](error_code e, tcp::socket socket) {
+template <class Acceptor>
+void server::state::accept(Acceptor& from) {
+  from.async_accept([this, &from](error_code e, typename Acceptor::protocol_type::socket socket) {
     if (e == net::error::operation_aborted) return;
     if (e) {  // no file descriptor is left, or the like
       later.expires_after(100ms);
-      later.async_wait([this](error_code stopped) {
-        if (!stopped) accept();
+      later.async_wait([this, &from](error_code stopped) {
+        if (!stopped) accept(from);
       });
       return;
     }
-    session* longest = nullptr;
-    for (session* s : sessions)
-      if (s->idle() && (longest == nullptr || s->since() < longest->since())) longest = s;
-    bool const full = sessions.size() >= std::max<std::size_t>(1, o.max_connections);
-    if (full) ++v.refused;
-    if (full && longest != nullptr) longest->close();
-    if (!full || longest != nullptr) {
-      try {
-        std::make_shared<session>(*this, std::move(socket))->read();
-      } catch (const std::exception&) {
-        ++v.refused;
-      }
-    }
-    accept();
+    serve_one(std::move(socket));
+    accept(from);
   });
+}
+
+void server::state::serve_one(any_protocol::socket socket) {
+  session* longest = nullptr;
+  for (session* s : sessions)
+    if (s->idle() && (longest == nullptr || s->since() < longest->since())) longest = s;
+  bool const full = sessions.size() >= std::max<std::size_t>(1, o.max_connections);
+  if (full) ++v.refused;
+  if (full && longest != nullptr) longest->close();
+  if (full && longest == nullptr) return;
+  try {
+    std::make_shared<session>(*this, std::move(socket))->read();
+  } catch (const std::exception&) {
+    ++v.refused;
+  }
 }
 
 server::server(std::unique_ptr<state> s) : s_(std::move(s)) {}
@@ -416,6 +463,7 @@ server& server::operator=(server&&) noexcept = default;
 server::~server() = default;
 unsigned short server::port() const noexcept { return s_->at.port(); }
 std::string server::address() const {
+  if (!s_->path.empty()) return std::string(unix_prefix) + s_->path;
   auto const ip = s_->at.address();
   std::string const host = ip.is_unspecified() ? "127.0.0.1" : ip.is_v6() ? "[" + ip.to_string() + "]" : ip.to_string();
   return "http://" + host + ":" + std::to_string(port()) + "/debug/leash";

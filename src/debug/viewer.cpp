@@ -7,6 +7,7 @@
 
 #include "leak/pass.hpp"
 #include "profiles.hpp"
+#include "runtimes.hpp"
 
 namespace leash::debug {
 
@@ -136,13 +137,16 @@ bool census::step() {
   return more;
 }
 
-double track::growth_per_minute() const noexcept {
-  if (counts.size() < 3) return 0;
+double viewer::growth_per_minute(const track& t) const noexcept {
+  std::size_t const samples = std::min({t.counts.size(), history_.size(), fitted_samples});
+  if (samples < 3) return 0;
+  auto const first = history_[history_.size() - samples].at;
   double n = 0, st = 0, sc = 0, stt = 0, stc = 0;
-  for (auto& [at, count] : counts) {
-    double const t = std::chrono::duration<double>(at - counts.front().first).count() / 60;
-    auto const c = static_cast<double>(count);
-    n += 1, st += t, sc += c, stt += t * t, stc += t * c;
+  for (std::size_t i = 0; i < samples; ++i) {
+    auto const at = history_[history_.size() - samples + i].at;
+    double const x = std::chrono::duration<double>(at - first).count() / 60;
+    auto const c = static_cast<double>(t.counts[t.counts.size() - samples + i]);
+    n += 1, st += x, sc += c, stt += x * x, stc += x * c;
   }
   double const below = n * stt - st * st;
   return below <= 0 ? 0 : (n * stc - st * sc) / below;
@@ -158,18 +162,33 @@ void viewer::take(std::shared_ptr<census> c) {
   census_ = std::move(c);
   auto const& all = census_->all;
   next_census_ = census_->at + std::max<std::chrono::nanoseconds>(1s, 100 * census_->took);
+  if (!history_.empty() && census_->at - history_.back().at < 500ms) return;
   sample s;
+  s.at = census_->at;
   s.unix_ms = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch())
                   .count();
-  if (!history_.empty() && s.unix_ms - history_.back().unix_ms < 500) return;
   s.total = all.total();
   s.leaked = leaked_ == nullptr ? 0 : leaked_->all.size();
   std::uint64_t counts[256]{};
+  for (auto& g : all.groups()) counts[g.state] += g.count;
+  for (int i = 0; i < 256; ++i)
+    if (counts[i] != 0) s.states.emplace_back(static_cast<std::uint8_t>(i), counts[i]);
+  for (auto& r : look_at_runtimes()) {
+    s.timers += r.timers;
+    s.pool_threads += r.blocking.threads;
+    s.pool_busy += r.blocking.threads - r.blocking.idle;
+    s.pool_queued += r.blocking.waiting;
+  }
+  history_.push_back(std::move(s));
+  if (history_.size() > most_samples) history_.pop_front();
+  count_by_site(*census_);
+}
+
+void viewer::count_by_site(const census& c) {
   for (auto& [where, t] : tracks_) t.now = 0, t.oldest = 0, t.newest = UINT32_MAX;
-  for (auto& g : all.groups()) {
-    counts[g.state] += g.count;
+  for (auto& g : c.all.groups()) {
     if (g.beyond) continue;
-    std::source_location const where = all.spawned_at(g);
+    std::source_location const where = c.all.spawned_at(g);
     auto const key = std::bit_cast<std::uint64_t>(where);
     auto it = tracks_.find(key);
     if (it == tracks_.end()) {
@@ -183,14 +202,12 @@ void viewer::take(std::shared_ptr<census> c) {
     t.oldest = std::max(t.oldest, g.oldest);
     t.newest = std::min(t.newest, g.newest);
   }
-  for (int i = 0; i < 256; ++i)
-    if (counts[i] != 0) s.states.emplace_back(static_cast<std::uint8_t>(i), counts[i]);
-  history_.push_back(std::move(s));
-  if (history_.size() > most_samples) history_.pop_front();
   for (auto& [where, t] : tracks_) {
-    t.counts.emplace_back(census_->at, t.now);
-    if (t.counts.size() > most_counts) t.counts.pop_front();
+    t.counts.push_back(static_cast<std::uint32_t>(std::min<std::uint64_t>(t.now, UINT32_MAX)));
+    if (t.counts.size() > most_samples) t.counts.pop_front();
+    t.none_for = t.now == 0 ? t.none_for + 1 : 0;
   }
+  std::erase_if(tracks_, [](auto& one) { return one.second.none_for >= most_samples; });
 }
 
 bool viewer::tick() {
@@ -247,7 +264,9 @@ reply viewer::answer(const request& q) {
   if (p == "/debug/leash/api/leaks") return leak_list(*this, q);
   if (p == "/debug/leash/api/suspects") return suspect_list(*this);
   if (p == "/debug/leash/api/growth") return growth(*this);
-  if (p == "/debug/leash/api/scopes") return scope_list(*this, q);
+  if (p == "/debug/leash/api/knot") return one_knot(*this, q);
+  if (p == "/debug/leash/api/flame") return flame(*this, q);
+  if (p == "/debug/leash/api/scopes") return scope_tree(*this);
   if (p == "/debug/pprof") return redirect("/debug/pprof/");
   if (p == "/") return redirect("/debug/leash");
   if (p.starts_with("/debug/pprof/")) {

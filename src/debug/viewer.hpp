@@ -31,9 +31,11 @@ using census_ptr = std::shared_ptr<const census>;
 /// One column of the picture over time.
 struct sample {
   std::int64_t unix_ms = 0;
+  steady::time_point at;
   std::uint64_t total = 0;
   std::size_t leaked = 0;  // as last known
   std::vector<std::pair<std::uint8_t, std::uint64_t>> states;
+  std::uint64_t timers = 0, pool_threads = 0, pool_busy = 0, pool_queued = 0;  // of all runtimes
 };
 
 /// How many goroutines of one spawn site there were.
@@ -41,14 +43,13 @@ struct track {
   std::source_location where;
   std::uint64_t now = 0;
   std::uint32_t oldest = 0, newest = 0;  // milliseconds of life
-  std::deque<std::pair<steady::time_point, std::uint64_t>> counts;
-  /// Goroutines more in a minute, by the line that fits best.
-  double growth_per_minute() const noexcept;
+  std::deque<std::uint32_t> counts;      // the last is that of the last sample
+  std::size_t none_for = 0;              // samples
 };
 
 class viewer {
  public:
-  static constexpr std::size_t most_samples = 600, most_tracks = 4096, most_counts = 120;
+  static constexpr std::size_t most_samples = 600, most_tracks = 4096, fitted_samples = 120;
 
   reply answer(const request&);
   /// Called every second or so. False: a census is under way, call again soon.
@@ -66,11 +67,14 @@ class viewer {
 
   const std::deque<sample>& history() const noexcept { return history_; }
   const std::unordered_map<std::uint64_t, track>& tracks() const noexcept { return tracks_; }
+  /// Goroutines more in a minute, by the line that fits the last samples best.
+  double growth_per_minute(const track&) const noexcept;
   std::uint64_t requests = 0, refused = 0;
 
  private:
   std::shared_ptr<const census> census_;
   std::shared_ptr<census> under_way_;
+  void count_by_site(const census&);
   steady::time_point next_census_{};
   leaked_ptr leaked_;
   std::optional<leak_report> report_;
@@ -83,14 +87,16 @@ std::unique_ptr<source> after_census(viewer&, std::function<void(const census&, 
 
 // metrics.cpp
 reply metrics(viewer&);
-// api.cpp
+// The page's API: a function each, in the source of that name. goroutines.cpp has suspects too, overview.cpp growth.
 reply overview(viewer&);
-reply goroutine_list(viewer&, const request&);
-reply leak_list(viewer&, const request&);
-reply suspect_list(viewer&);
 reply growth(viewer&);
-reply scope_list(viewer&, const request&);
-// page.cpp, made from page.html
+reply goroutine_list(viewer&, const request&);
+reply suspect_list(viewer&);
+reply leak_list(viewer&, const request&);
+reply one_knot(viewer&, const request&);
+reply flame(viewer&, const request&);
+reply scope_tree(viewer&);
+// Made from src/debug/page/ when this is built.
 extern const std::string_view page_html;
 
 }  // namespace leash::debug

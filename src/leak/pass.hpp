@@ -10,6 +10,7 @@
 #include <leash/leak.hpp>
 #include <mutex>
 #include <optional>
+#include <unordered_map>
 #include <vector>
 
 #include "graph.hpp"
@@ -38,11 +39,19 @@ void find_knots(leak_pass&);
 struct leak_findings {
   leak_pass pass;
   std::once_flag described, identified;
-  std::vector<leak> leaks;           // in the order in which they are told
-  std::vector<std::uint32_t> order;  // which of pass.dead each of them is
+  std::vector<leak> leaks;                 // in the order in which they are told
+  std::vector<std::uint32_t> order;        // which of pass.dead each of them is
+  std::vector<std::uint32_t> knots;        // of each core, as in `leaks`: the number of its knot
+  std::vector<std::uint32_t> knot_begins;  // where in `leaks`, by knot
   leak_picture picture;
   explicit leak_findings(leak_pass&& p) : pass(std::move(p)) {}
   void describe();
+  /// Positions in `leaks`: the knot's own; and who waits for it, directly or not, the nearest first (none: there are more
+  /// than described_at_once leaks).
+  std::vector<std::uint32_t> members_of(std::uint32_t knot);
+  std::vector<std::uint32_t> who_waits_for(std::uint32_t knot);
+  /// When described.
+  std::unordered_map<std::uint32_t, const goroutine_info*> who_is_who() const;
   /// By position in pass.dead. 0: it was cut short, from outside, before anybody asked; its slot may be another
   /// goroutine's.
   const std::vector<std::uint64_t>& ids();

@@ -1,15 +1,14 @@
 // Reports: what a pass found, in words, JSON, as a graph and as a picture.
 #include <algorithm>
 #include <mutex>
+#include <numeric>
 #include <ostream>
 #include <sstream>
 #include <unordered_map>
 
 #include "../observe/frozen.hpp"
 #include "../observe/looking.hpp"
-#include "capability.hpp"
-#include "explain.hpp"
-#include "pass.hpp"
+#include "paint.hpp"
 
 namespace leash {
 
@@ -45,13 +44,6 @@ void json_string(std::ostream& out, std::string_view s) {
     }
   }
   out << '"';
-}
-
-/// The innermost frame that is not the library's, else the innermost; null: there is none.
-const frame_info* own_frame(const goroutine_info& g) {
-  for (const frame_info& f : g.stack)
-    if (!is_library_file(f.file)) return &f;
-  return g.stack.empty() ? nullptr : &g.stack.front();
 }
 
 }  // namespace
@@ -120,133 +112,20 @@ std::vector<std::uint32_t> reading_order(leak_findings& f) {
   return order;
 }
 
-/// Draws what the first leaks wait for, and who holds that.
-class painter {
- public:
-  painter(leak_findings& f, explainer& words) : f_(f), g_(f.pass.known), to_(f.picture), words_(words) {}
-
-  void paint() {
-    std::size_t const n = std::min(f_.leaks.size(), drawn_leaks);
-    to_.left_out = f_.leaks.size() - n;
-    for (std::size_t k = 0; k < n; ++k) {
-      leak const& l = f_.leaks[k];
-      leak_picture::box b;
-      b.what = l.role == leak_role::core ? leak_picture::box::kind::core : leak_picture::box::kind::dependent;
-      if (l.role == leak_role::core) b.knot = knot_of(f_.pass.component[f_.pass.dead[f_.order[k]]]);
-      b.head = call_name(l.who);
-      b.lines.push_back(l.who.wait);
-      if (const frame_info* at = own_frame(l.who)) b.lines.push_back(at->file + ":" + std::to_string(at->line));
-      b.story = call_name(l.who) + " " + l.why;
-      box_of_node_.emplace(f_.pass.dead[f_.order[k]], graph::size32(to_.boxes.size()));
-      to_.boxes.push_back(std::move(b));
-    }
-    for (std::size_t k = 0; k < n; ++k) add_waits(f_.pass.dead[f_.order[k]], graph::size32(k));
-  }
-
- private:
-  using kind = leak_picture::link::kind;
-
-  std::uint32_t knot_of(std::uint32_t component) {
-    return knots_.try_emplace(component, graph::size32(knots_.size())).first->second;
-  }
-  void link(std::uint32_t from, std::uint32_t to, kind what) {
-    for (auto& l : to_.links)
-      if (l.from == from && l.to == to && l.what == what) return;
-    to_.links.push_back({from, to, what});
-  }
-
-  void add_waits(std::uint32_t node, std::uint32_t box) {
-    std::uint32_t placed = none;  // the event or condition; the waits after it say where that lies
-    g_.for_each_wait(node, [&](const graph_wait& w) {
-      if (w.which == graph_wait::cancels) return;
-      if (w.which == graph_wait::joins || w.which == graph_wait::frames) {
-        auto const target = box_of_node_.find(w.object);
-        if (target == box_of_node_.end()) return;
-        bool const lies_there = w.which == graph_wait::frames && placed != none;
-        link(lies_there ? placed : box, target->second, lies_there ? kind::held : kind::waits);
-        return;
-      }
-      graph_object const& o = g_.objects[w.object];
-      if (has_contents(o.type()) && placed != none) {
-        std::uint32_t const memory = box_of(w.object, to_.boxes[box].knot);
-        if (memory == none) return;
-        link(placed, memory, kind::held);
-        add_holders(w.object, w.which, memory, 0);
-        return;
-      }
-      std::uint32_t const what = box_of(w.object, to_.boxes[box].knot);
-      if (what == none) return;
-      link(box, what, kind::waits);
-      if (is_placed(o.type())) {
-        placed = what;
-      } else if (o.type() == object_type::scope) {
-        for (auto& [member, at] : in_order(box_of_node_))
-          if (g_.home_of(member) == w.object) link(what, at, kind::held);
-      } else {
-        add_holders(w.object, w.which, what, 0);
-      }
-    });
-  }
-
-  void add_holders(std::uint32_t object, std::uint32_t which, std::uint32_t box, int depth) {
-    auto const holders = words_.holders(object, which);
-    for (std::size_t i = 0; i < std::min(holders.size(), explainer::told_holders); ++i) {
-      if (g_.kind_of(holders[i]) == node_kind::goroutine) {
-        auto const at = box_of_node_.find(holders[i]);
-        if (at != box_of_node_.end()) link(box, at->second, kind::held);
-        continue;
-      }
-      std::uint32_t const k = g_.object_of(holders[i]);
-      std::uint32_t const memory = box_of(k, to_.boxes[box].knot);
-      if (memory == none || memory == box) continue;
-      link(box, memory, kind::held);
-      if (depth == 4) continue;
-      bool const buffer = g_.kind_of(holders[i]) == node_kind::buffer;
-      if (!buffer) add_holders(k, 0, memory, depth + 1);
-      add_holders(k, 1, memory, depth + 1);
-    }
-  }
-
-  /// none: there are too many.
-  std::uint32_t box_of(std::uint32_t object, std::uint32_t knot) {
-    bool const full = to_.boxes.size() >= drawn_boxes;
-    auto const [at, fresh] = box_of_object_.try_emplace(object, full ? none : graph::size32(to_.boxes.size()));
-    if (fresh && full) ++to_.objects_left_out;
-    if (fresh && !full) {
-      leak_picture::box b;
-      b.knot = knot;
-      b.story = name_object(g_, object);
-      std::size_t const place = b.story.find(" made at ");
-      b.head = b.story.substr(0, place);
-      if (place != std::string::npos) b.lines.push_back(b.story.substr(place + std::string_view(" made at ").size()));
-      to_.boxes.push_back(std::move(b));
-    }
-    return at->second;
-  }
-
-  static std::vector<std::pair<std::uint32_t, std::uint32_t>> in_order(
-      const std::unordered_map<std::uint32_t, std::uint32_t>& boxes) {
-    std::vector<std::pair<std::uint32_t, std::uint32_t>> all(boxes.begin(), boxes.end());
-    std::sort(all.begin(), all.end(), [](auto& a, auto& b) { return a.second < b.second; });
-    return all;
-  }
-
-  leak_findings& f_;
-  graph& g_;
-  leak_picture& to_;
-  explainer& words_;
-  std::unordered_map<std::uint32_t, std::uint32_t> knots_, box_of_node_, box_of_object_;
-};
-
 }  // namespace
+
+known_goroutines leak_findings::who_is_who() const {
+  known_goroutines infos;
+  infos.reserve(leaks.size());
+  for (std::size_t k = 0; k < leaks.size(); ++k) infos.emplace(pass.dead[order[k]], &leaks[k].who);
+  return infos;
+}
 
 void leak_findings::describe() {
   std::call_once(described, [&] {
     order = reading_order(*this);
     leaks.resize(pass.dead.size());
     pass.known.index_holders(false);
-    known_goroutines infos;
-    infos.reserve(pass.dead.size());
     for (std::size_t k = 0; k < order.size(); ++k) {
       std::uint32_t const d = order[k];
       std::uint32_t const node = pass.dead[d];
@@ -256,12 +135,51 @@ void leak_findings::describe() {
       l.grade = pass.known.flags[node] & node_flag::confined ? leak_grade::confined : leak_grade::proven;
       if (g->park.load(std::memory_order_acquire) == pass.known.words[node]) look_at(g, nullptr, l.who);
       l.who.id = ids()[d];
-      infos.emplace(node, &l.who);
+      if (d >= pass.core) continue;
+      if (k == 0 || pass.component[node] != pass.component[pass.dead[order[k - 1]]])
+        knot_begins.push_back(graph::size32(k));
+      knots.push_back(graph::size32(knot_begins.size() - 1));
     }
+    known_goroutines const infos = who_is_who();
     explainer words(pass.known, infos);
     for (std::size_t k = 0; k < order.size(); ++k) leaks[k].why = words.why_leaked(pass.dead[order[k]]);
-    painter(*this, words).paint();
+    std::vector<std::uint32_t> first(std::min(leaks.size(), drawn_leaks));
+    std::iota(first.begin(), first.end(), 0u);
+    picture = paint(*this, words, first);
+    picture.left_out = leaks.size() - first.size();
   });
+}
+
+std::vector<std::uint32_t> leak_findings::who_waits_for(std::uint32_t knot) {
+  describe();
+  std::vector<std::uint32_t> place(order.size());  // in the report, by position in pass.dead
+  for (std::uint32_t k = 0; k < order.size(); ++k) place[order[k]] = k;
+  std::vector<std::pair<std::uint32_t, std::uint32_t>> waiters;  // of whom, who: by place
+  for (auto& [from, to] : pass.needs)
+    if (from >= pass.core) waiters.emplace_back(place[to], place[from]);
+  std::sort(waiters.begin(), waiters.end());
+  std::vector<bool> seen(order.size());
+  std::vector<std::uint32_t> all(members_of(knot));
+  std::size_t const members = all.size();
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    auto at = std::lower_bound(waiters.begin(), waiters.end(), std::pair(all[i], 0u));
+    for (; at != waiters.end() && at->first == all[i]; ++at) {
+      if (seen[at->second]) continue;
+      seen[at->second] = true;
+      all.push_back(at->second);
+    }
+  }
+  all.erase(all.begin(), all.begin() + static_cast<std::ptrdiff_t>(members));
+  return all;
+}
+
+std::vector<std::uint32_t> leak_findings::members_of(std::uint32_t knot) {
+  describe();
+  if (knot >= knot_begins.size()) return {};
+  std::size_t const end = knot + 1 < knot_begins.size() ? knot_begins[knot + 1] : knots.size();
+  std::vector<std::uint32_t> all(end - knot_begins[knot]);
+  std::iota(all.begin(), all.end(), knot_begins[knot]);
+  return all;
 }
 
 // Events and conditions whose waiters were judged: whoever uses one now, breaks a premise (rule 8).
@@ -397,6 +315,26 @@ std::string leak_report::to_dot() const {
 std::string leak_report::to_svg() const {
   (void)begin();
   return draw(findings != nullptr ? findings->picture : leak_picture{});
+}
+
+std::size_t leak_report::knots() const {
+  (void)begin();
+  return findings != nullptr ? findings->knot_begins.size() : 0;
+}
+
+std::string leak_report::to_svg(std::size_t knot) const {
+  if (knot >= knots()) throw std::out_of_range("leash::leak_report::to_svg: there are fewer knots");
+  leak_findings& f = *findings;
+  auto which = f.members_of(graph::size32(knot));
+  auto const waiters = f.who_waits_for(graph::size32(knot));
+  which.insert(which.end(), waiters.begin(), waiters.end());
+  std::size_t const all = which.size();
+  which.resize(std::min(all, drawn_leaks));
+  known_goroutines const infos = f.who_is_who();
+  explainer words(f.pass.known, infos);
+  leak_picture p = paint(f, words, which);
+  p.left_out = all - which.size();
+  return draw(p);
 }
 
 }  // namespace leash

@@ -40,11 +40,14 @@ void read_scope(const goroutine_core* g, sighting& s) {
   scope_core* home = frozen::read(g->home).get();
   s.scope = home;
   s.parent = 0;
+  s.parent_scope = nullptr;
   s.scope_made_at = {};
   if (home == nullptr) return;
   s.scope_made_at = frozen::read(home->made_at);
   goroutine_core* owner = frozen::read(home->owner);
-  if (owner != nullptr && arena::contains(owner)) s.parent = frozen::read(owner->id);
+  if (owner == nullptr || !arena::contains(owner)) return;
+  s.parent = frozen::read(owner->id);
+  s.parent_scope = frozen::read(owner->home).get();
 }
 
 wait_reason reason_of(const goroutine_core* g) {

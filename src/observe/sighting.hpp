@@ -21,7 +21,8 @@ struct sighting {
   std::uint64_t parent = 0;  // the goroutine that owns its scope; 0: the root
   std::source_location spawned_at;
   std::source_location scope_made_at;
-  const void* scope = nullptr;  // tells scopes apart; not to be followed
+  const void* scope = nullptr;         // tells scopes apart; not to be followed
+  const void* parent_scope = nullptr;  // the one that the owner of its scope belongs to; null: there is none
   bool waiting = false, running = false;
   wait_reason reason = wait_reason::none;  // waiting only
   std::uint32_t since = 0, born = 0;       // milliseconds ago: the wait's begin (waiting only), its own start

@@ -159,10 +159,93 @@ TEST(Top, shows_as_many_frames_as_asked_for_and_what_grew) {
   EXPECT_EQ(json::parse(j.out.substr(0, j.out.find('\n')))["places"][0]["count"], 25);
 }
 
+TEST(Processes, on_unix_sockets_are_asked_too) {
+  const test::scratch files;
+  const std::string path = files.path("debug.sock");
+  std::vector<std::string> asked;
+  {
+    server s(
+        [&](const std::string& what) {
+          asked.push_back(what);
+          return what.starts_with("/debug/pprof/goroutine") && what.find("leak") == what.npos ? ok(counts(3))
+                                                                                              : not_found;
+        },
+        path);
+    const test::outcome r = run_tool({"leaks", "unix:" + path});
+    EXPECT_EQ(r.code, 0) << r.err;
+    EXPECT_NE(r.out.find("unix:" + path + ":/debug/pprof: 4 goroutines"), std::string::npos) << r.out;
+    EXPECT_EQ(fetch(parse_address("unix:" + path + ":/debug/pprof/goroutine?debug=1"), {}).body, counts(3));
+    EXPECT_EQ(run_tool({"leaks", "unix:" + path + "/none"}).code, 2);
+  }
+  EXPECT_EQ(asked, (std::vector<std::string>{"/debug/pprof/goroutineleak", "/debug/pprof/goroutine",
+                                             "/debug/pprof/goroutine?debug=2", "/debug/pprof/goroutine?debug=1"}));
+}
+TEST(Trace, is_saved_as_the_process_gives_it) {
+  std::vector<std::string> asked;
+  const test::scratch files;
+  {
+    server s([&](const std::string& path) {
+      asked.push_back(path);
+      return path.starts_with("/debug/pprof/trace") ? ok("go 1.19 trace...") : not_found;
+    });
+    const std::string file = files.path("trace.out");
+    const test::outcome r = run_tool({"trace", "--for", "1500ms", "-o", file, s.address()});
+    EXPECT_EQ(r.code, 0) << r.err;
+    EXPECT_EQ(test::read_all(file), "go 1.19 trace...");
+    EXPECT_NE(r.out.find("go tool trace " + file), std::string::npos) << r.out;
+    EXPECT_EQ(json::parse(run_tool({"trace", "--json", "-o", file, s.address()}).out)["bytes"], 16);
+    EXPECT_EQ(run_tool({"trace", "-o", "-", s.address()}).out, "go 1.19 trace...");
+    const test::outcome none = run_tool({"trace", "--perfetto", "--last", "10s", "-o", file, s.address()});
+    EXPECT_EQ(none.code, 2);
+    EXPECT_NE(none.err.find("only leash programs"), std::string::npos) << none.err;
+  }
+  EXPECT_EQ(asked,
+            (std::vector<std::string>{"/debug/pprof/trace?seconds=2", "/debug/pprof/trace?seconds=5",
+                                      "/debug/pprof/trace?seconds=5", "/debug/leash/trace?last=10&format=perfetto"}));
+  EXPECT_EQ(run_tool({"trace", files.write("f", "text")}).code, 2) << "a file records nothing";
+}
+/// As counts, of a goroutineleak profile.
+std::string proof(std::uint64_t n) {
+  return "goroutineleak profile: total " + std::to_string(n) + "\n" + std::to_string(n) +
+         " @ 0x1\n#\t0x1\tmain.stuck+0x1\t/a/stuck.go:7\n\n";
+}
+TEST(Report, has_the_pictures_of_a_leash_program_as_images_that_cannot_act) {
+  server s([&](const std::string& path) {
+    if (path.starts_with("/debug/pprof/goroutineleak")) return ok(proof(4));
+    if (path.starts_with("/debug/pprof/goroutine")) return ok(counts(4));
+    if (path == "/debug/leash/api/leaks?limit=0")
+      return ok(R"({"kinds":[{"knots":2,"goroutines":4,"ids":[17,18]},{"knots":1,"goroutines":1,"ids":[9]}]})");
+    if (path == "/debug/leash/api/knot?id=17") return ok(R"({"svg":"<svg><script>alert(1)</script></svg>"})");
+    return not_found;
+  });
+  const test::scratch files;
+  const test::outcome r = run_tool({"report", "-o", files.path("r.html"), s.address()});
+  EXPECT_EQ(r.code, 1) << r.err;
+  const std::string page = test::read_all(files.path("r.html"));
+  EXPECT_NE(page.find("2 knots like this, 4 goroutines"), page.npos) << page;
+  EXPECT_NE(page.find("src=\"data:image/svg+xml;base64,PHN2Zz48c2NyaXB0PmFsZXJ0KDEpPC9zY3JpcHQ+PC9zdmc+\""), page.npos)
+      << page;
+  EXPECT_EQ(page.find("<script"), page.npos);
+  EXPECT_NE(page.find("<svg class=\"flame\""), page.npos) << "and a flame graph";
+  EXPECT_EQ(json::parse(run_tool({"report", "--json", "-o", files.path("r.html"), s.address()}).out)["proven"], 1);
+  EXPECT_EQ(run_tool({"report", "--json", "-o", "-", s.address()}).code, 2);
+}
+TEST(Report, of_a_process_that_answers_nonsense_does_without_pictures) {
+  server s([&](const std::string& path) {
+    if (path.starts_with("/debug/pprof/goroutineleak")) return ok(proof(4));
+    return path.starts_with("/debug/pprof/goroutine") ? ok(counts(4))
+                                                      : ok(R"({"kinds":[{"knots":-1,"ids":[]}],"svg":7})");
+  });
+  const test::scratch files;
+  EXPECT_EQ(run_tool({"report", "-o", files.path("r.html"), s.address()}).code, 1);
+  EXPECT_EQ(test::read_all(files.path("r.html")).find("<img"), std::string::npos);
+}
+
 // ---- fleets --------------------------------------------------------------------------------------------------------------
 TEST(Fleet, ranks_over_all_instances_and_keeps_history) {
   std::atomic<std::uint64_t> n{0};
-  server leaky([&](const std::string&) { return ok(counts(n += 10)); }),
+  server leaky(
+      [&](const std::string& path) { return path.find("leak") == path.npos ? ok(counts(n += 10)) : not_found; }),
       fine([](const std::string&) { return ok(counts(10)); });
   const test::scratch files;
   const std::string list = files.write("targets.json", R"([{"targets": [")" + leaky.address() + R"(", ")" +
@@ -186,6 +269,33 @@ TEST(Fleet, ranks_over_all_instances_and_keeps_history) {
   EXPECT_NE(f["most_at"].get<std::string>().find(leaky.address()), std::string::npos);
   EXPECT_NEAR(f["root_mean_square"].get<double>(), 36.06, 0.01);  // sqrt((50^2 + 10^2) / 2)
   EXPECT_EQ(run_tool({"fleet", "--rounds", "0", "--history", history}).code, 1) << "the history alone tells it";
+}
+TEST(Fleet, what_processes_prove_comes_first) {
+  std::atomic<int> proofs{0};
+  server proving([&](const std::string& path) {
+    if (path.starts_with("/debug/pprof/goroutineleak")) return ++proofs, ok(proof(3));
+    return ok(counts(5));
+  }),
+      older([](const std::string& path) { return path.find("leak") == path.npos ? ok(counts(2)) : not_found; }),
+      clean([](const std::string& path) { return ok(path.find("leak") == path.npos ? counts(2) : proof(0)); });
+  const test::scratch files;
+  const std::string history = files.path("history.sqlite");
+  const std::vector<std::string> call{"fleet",         "--rounds",     "3",     "--every",
+                                      "10ms",          "--history",    history, proving.address(),
+                                      older.address(), clean.address()};
+  const test::outcome r = run_tool(call);
+  EXPECT_EQ(r.code, 1) << r.out << r.err;
+  EXPECT_NE(r.out.find("PROVEN: 1 place"), std::string::npos) << r.out;
+  EXPECT_NE(r.out.find("1 instance proved it"), std::string::npos) << r.out;
+  EXPECT_EQ(proofs, 1) << "asked for once, at the last look";
+  // The history knows it too.
+  const json j = json::parse(run_tool({"fleet", "--rounds", "0", "--json", "--history", history}).out);
+  EXPECT_EQ(j["findings"][0]["grade"], "proven");
+  EXPECT_EQ(j["findings"][0]["proven"], 3);
+  EXPECT_EQ(j["findings"][0]["proven_at"], 1);
+  EXPECT_EQ(run_tool({"fleet", "--fail-on", "never", proving.address()}).code, 0);
+  EXPECT_EQ(run_tool({"fleet", "--fail-on", "proven", proving.address()}).code, 1);
+  EXPECT_EQ(run_tool({"fleet", "--no-proof", proving.address()}).code, 0);
 }
 TEST(Fleet, a_steady_one_is_fine) {
   server a([](const std::string&) { return ok(counts(10)); }), b([](const std::string&) { return ok(counts(12)); });

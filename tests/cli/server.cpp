@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <poll.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <stdexcept>
@@ -10,14 +11,20 @@
 
 namespace leash::cli::test {
 
-server::server(std::function<std::string(const std::string&)> answer) : answer_(std::move(answer)) {
-  listener_ = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+server::server(std::function<std::string(const std::string&)> answer, const std::string& path)
+    : answer_(std::move(answer)) {
+  listener_ = socket(path.empty() ? AF_INET : AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
   sockaddr_in at{};
   at.sin_family = AF_INET;
   at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  sockaddr_un there{};
+  there.sun_family = AF_UNIX;
+  path.copy(there.sun_path, sizeof there.sun_path - 1);
+  const bool bound = path.empty() ? bind(listener_, reinterpret_cast<sockaddr*>(&at), sizeof at) == 0
+                                  : bind(listener_, reinterpret_cast<sockaddr*>(&there), sizeof there) == 0;
   socklen_t size = sizeof at;
-  if (bind(listener_, reinterpret_cast<sockaddr*>(&at), size) != 0 || listen(listener_, 64) != 0 ||
-      getsockname(listener_, reinterpret_cast<sockaddr*>(&at), &size) != 0)
+  if (!bound || listen(listener_, 64) != 0 ||
+      (path.empty() && getsockname(listener_, reinterpret_cast<sockaddr*>(&at), &size) != 0))
     throw std::runtime_error("no listening socket");
   port_ = ntohs(at.sin_port);
   thread_ = std::jthread([this] { serve(); });

@@ -11,7 +11,8 @@ namespace leash::cli::test {
 class server {
  public:
   /// `answer(path with query)` gives all bytes of an answer. An empty one keeps the connection open and silent.
-  explicit server(std::function<std::string(const std::string&)> answer);
+  /// `socket`: the path of a Unix domain socket instead of a port.
+  explicit server(std::function<std::string(const std::string&)> answer, const std::string& socket = {});
   ~server();
   server(const server&) = delete;
 

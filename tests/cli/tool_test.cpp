@@ -144,7 +144,8 @@ TEST(Tool, a_report_is_one_page_that_loads_nothing) {
 TEST(Tool, help_tells_every_command_and_the_exit_codes) {
   const outcome r = run_tool({"--help"});
   EXPECT_EQ(r.code, 0);
-  for (const char* text : {"leaks", "diff", "dump", "top", "report", "fleet", "completion", "Exit codes", "Examples"})
+  for (const char* text :
+       {"leaks", "diff", "dump", "trace", "top", "report", "fleet", "completion", "Exit codes", "Examples"})
     EXPECT_NE(r.out.find(text), std::string::npos) << text;
   EXPECT_NE(run_tool({"--version"}).out.find("leash "), std::string::npos);
 }
@@ -152,7 +153,7 @@ TEST(Tool, help_tells_every_command_and_the_exit_codes) {
 /// All words that begin with two dashes in the help of all commands.
 std::vector<std::string> all_options() {
   std::vector<std::string> all;
-  for (const char* command : {"leaks", "diff", "dump", "top", "report", "fleet"}) {
+  for (const char* command : {"leaks", "diff", "dump", "trace", "top", "report", "fleet"}) {
     const std::string help = run_tool({command, "--help"}).out;
     for (std::size_t at = help.find("--"); at != help.npos; at = help.find("--", at + 2)) {
       const std::size_t end = std::min(help.find_first_not_of("abcdefghijklmnopqrstuvwxyz-", at + 2), help.size());

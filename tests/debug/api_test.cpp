@@ -1,7 +1,7 @@
 // /metrics and the JSON of the page.
 #include <regex>
 
-#include "client.hpp"
+#include "office.hpp"
 
 namespace leash::test::api_tests {
 
@@ -74,7 +74,7 @@ bool well_formed(const std::string& json) {
 TEST(Api, EverythingIsJson) {
   scene running;
   auto s = serve("127.0.0.1:0");
-  for (const char* what : {"overview", "goroutines", "leaks", "suspects", "growth", "scopes"}) {
+  for (const char* what : {"overview", "goroutines", "leaks", "flame", "suspects", "growth", "scopes"}) {
     response const r = get(s.port(), std::string("/debug/leash/api/") + what);
     EXPECT_EQ(r.status, 200) << what;
     EXPECT_EQ(r.headers.at("content-type"), "application/json");
@@ -95,6 +95,27 @@ TEST(Api, OverviewCountsByStateAndPlace) {
   EXPECT_NE(body.find("{\"state\":\"chan receive\",\"count\":9,"), body.npos) << body;
   EXPECT_NE(body.find("{\"count\":7,\"state\":\"chan receive\""), body.npos) << body;
 }
+TEST(Api, OverviewHasTimersPoolAndSitesOverTime) {
+  office running;
+  auto s = serve("127.0.0.1:0");
+  std::string body;
+  for (auto const end = now() + longest_wait; now() < end;) {
+    body = get(s.port(), "/debug/leash/api/overview").body;
+    if (values(body, "at").size() != 0 && body.find("\"history\":{\"at\":[]") == body.npos) break;
+  }
+  auto sum = [&](const char* key) {
+    std::size_t n = 0;
+    for (auto& v : values(body, key))
+      if (!v.starts_with('[')) n += std::stoul(v);  // a runtime's, not the history's
+    return n;
+  };
+  EXPECT_GT(sum("timers"), 1u) << body;
+  EXPECT_EQ(sum("workers"), 2u) << body;
+  for (const char* key : {"pool_threads", "pool_busy", "pool_queued", "sleeping", "in_flight"})
+    EXPECT_NE(body.find("\"" + std::string(key) + "\":"), body.npos) << key;
+  EXPECT_NE(body.find("office.cpp\",\"line\":"), body.npos);
+  EXPECT_NE(body.find("},\"counts\":["), body.npos) << body;
+}
 TEST(Api, GoroutinesAreFilteredAndPaged) {
   scene running(120);
   auto s = serve("127.0.0.1:0");
@@ -112,6 +133,8 @@ TEST(Api, GoroutinesAreFilteredAndPaged) {
   EXPECT_EQ(matching("state=sleep&q=idler"), "0");
   EXPECT_EQ(matching("site=client.cpp"), std::to_string(num_goroutines()));
   EXPECT_EQ(matching("site=nowhere.cpp"), "0");
+  EXPECT_EQ(matching("scope=client.cpp"), std::to_string(num_goroutines() - 1));
+  EXPECT_EQ(matching("scope=nowhere.cpp"), "0");
   EXPECT_EQ(matching("min_age=3600"), "0");
   EXPECT_EQ(matching("leaked=1"), "3");
   std::set<std::string> seen;
@@ -131,17 +154,56 @@ TEST(Api, LeaksComeWithReasonAndPicture) {
   EXPECT_NE(body.find("waits for the channel made at"), body.npos);
   auto const roles = values(body, "role");
   EXPECT_EQ(roles, (std::vector<std::string>{"\"core\"", "\"core\"", "\"dependent\""}));
-  auto const svg = values(body, "svg");
+  EXPECT_NE(values(body, "dot").at(0).find("digraph"), std::string::npos);
+  EXPECT_NE(body.find("\"knots\":1,\"kinds\":[{\"knots\":1,\"goroutines\":2,\"members\":[{\"count\":1,"), body.npos)
+      << body;
+  std::string const id = values(body, "id").at(0);
+  std::string const knot = get(s.port(), "/debug/leash/api/knot?id=" + id).body;
+  EXPECT_EQ(values(knot, "id").at(0), id);
+  EXPECT_NE(knot.find("\"members\":2,\"dependents\":1,"), knot.npos) << knot;
+  EXPECT_EQ(values(knot, "role"), roles);
+  auto const svg = values(knot, "svg");
   ASSERT_EQ(svg.size(), 1u);
   EXPECT_NE(svg[0].find("alice"), std::string::npos);
   EXPECT_NE(svg[0].find("talk"), std::string::npos) << "who waits for the knot is shown too";
-  EXPECT_NE(values(body, "dot").at(0).find("digraph"), std::string::npos);
+  for (const char* wrong : {"0", "999999999", "", "x", "-1", "18446744073709551615"})
+    EXPECT_EQ(get(s.port(), "/debug/leash/api/knot?id=" + std::string(wrong)).status, 404) << wrong;
   if (!have("xmllint") || !have("node")) return;
   scratch files;
-  std::string const all = files.write("leaks", body);
+  std::string const all = files.write("knot", knot);
   auto [text, code] = shell("node -e 'process.stdout.write(JSON.parse(require(\"fs\").readFileSync(0)).svg)' < " + all +
                             " | xmllint --noout -");
   EXPECT_EQ(code, 0) << text;
+}
+TEST(Api, KnotsThatAreAlikeAreOneKind) {
+  office running;
+  auto s = serve("127.0.0.1:0");
+  std::string const body = get(s.port(), "/debug/leash/api/leaks").body;
+  EXPECT_EQ(values(body, "knots"), (std::vector<std::string>{"4", "3", "1"})) << body;  // in all, then of each kind
+  std::regex const ids("\"ids\":\\[(\\d+),(\\d+),(\\d+)\\]");
+  std::smatch found;
+  ASSERT_TRUE(std::regex_search(body, found, ids)) << body;
+  std::set<std::string> pictures;
+  for (std::size_t i = 1; i <= 3; ++i) {
+    std::string const knot = get(s.port(), "/debug/leash/api/knot?id=" + found[i].str()).body;
+    EXPECT_NE(knot.find("\"members\":2,"), knot.npos) << knot;
+    pictures.insert(values(knot, "svg").at(0));
+  }
+  EXPECT_EQ(pictures.size(), 3u) << "each has its own";
+}
+TEST(Api, FlameIsATreeOfWaits) {
+  scene running(7);
+  auto s = serve("127.0.0.1:0");
+  std::string const body = get(s.port(), "/debug/leash/api/flame").body;
+  EXPECT_EQ(values(body, "total").at(0), std::to_string(num_goroutines())) << body;
+  EXPECT_NE(body.find("{\"kind\":\"state\",\"value\":7,\"count\":7,\"name\":\"chan receive\",\"children\":[]}"),
+            body.npos)
+      << body;
+  EXPECT_EQ(body.find("/leash/channel.hpp"), body.npos) << "the library's own frames are left out";
+  std::string const some = get(s.port(), "/debug/leash/api/flame?state=sleep").body;
+  EXPECT_EQ(values(some, "total").at(0), "2") << some;
+  EXPECT_EQ(some.find("\"name\":\"chan receive\""), some.npos) << some;
+  EXPECT_EQ(values(get(s.port(), "/debug/leash/api/flame?by=time").body, "by").at(0), "\"time\"");
 }
 TEST(Api, WithoutLeaksThereAreNone) {
   auto s = serve("127.0.0.1:0");
@@ -149,12 +211,35 @@ TEST(Api, WithoutLeaksThereAreNone) {
   EXPECT_EQ(values(body, "total").at(0), "0");
   EXPECT_EQ(values(body, "svg").size(), 0u);
 }
-TEST(Api, ScopesTellTheirOwners) {
+TEST(Api, ScopesAreATree) {
   scene running(10);
   auto s = serve("127.0.0.1:0");
   std::string const body = get(s.port(), "/debug/leash/api/scopes").body;
   EXPECT_EQ(values(body, "total").at(0), "3") << body;
-  EXPECT_EQ(values(body, "members"), (std::vector<std::string>{"13", "2", "1"}));
+  EXPECT_EQ(values(body, "goroutines").at(0), std::to_string(num_goroutines()));
+  // The run itself, the scope of stand() below it, that of talk() below that.
+  EXPECT_EQ(values(body, "members"), (std::vector<std::string>{"1", "13", "2"})) << body;
+  EXPECT_EQ(values(body, "below"), (std::vector<std::string>{"15", "2", "0"})) << body;
+}
+TEST(Api, ScopesThatAreAlikeAreOneNode) {
+  auto s = serve("127.0.0.1:0");
+  run([&]() -> task<> {
+    auto [tx, rx] = channel<int>();
+    co_await with_scope([&](scope& all) -> task<> {
+      for (int i = 0; i < 50; ++i)
+        all.go(named("outer"), [&]() -> task<> {
+          co_await with_scope([&](scope& inner) -> task<> {
+            for (int k = 0; k < 3; ++k) inner.go(named("inner"), [&]() -> task<> { (void)co_await rx.recv(); });
+            co_return;
+          });
+        });
+      co_await parked("inner", "chan receive", 150);
+      std::string const body = (co_await blocking([&] { return get(s.port(), "/debug/leash/api/scopes"); })).body;
+      EXPECT_EQ(values(body, "scopes"), (std::vector<std::string>{"1", "1", "50"})) << body;
+      EXPECT_EQ(values(body, "members"), (std::vector<std::string>{"1", "50", "150"})) << body;
+      all.cancel("seen");
+    });
+  });
 }
 TEST(Api, GrowthSeesASiteThatGrows) {
   auto s = serve("127.0.0.1:0");

@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <zlib.h>
@@ -12,17 +13,33 @@
 
 namespace leash::test {
 
-connection::connection(unsigned short port) {
-  fd_ = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+namespace {
+
+/// -1: nobody listens there.
+template <class Address>
+int connect_to(int family, const Address& to) {
+  int const fd = ::socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
   timeval const limit{20, 0};
-  ::setsockopt(fd_, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+  ::setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+  if (::connect(fd, reinterpret_cast<const sockaddr*>(&to), sizeof to) == 0) return fd;
+  ::close(fd);
+  return -1;
+}
+
+}  // namespace
+
+connection::connection(unsigned short port) {
   sockaddr_in to{};
   to.sin_family = AF_INET;
   to.sin_port = htons(port);
   to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  if (::connect(fd_, reinterpret_cast<sockaddr*>(&to), sizeof to) == 0) return;
-  ::close(fd_);
-  fd_ = -1;
+  fd_ = connect_to(AF_INET, to);
+}
+connection::connection(const std::string& path) {
+  sockaddr_un to{};
+  to.sun_family = AF_UNIX;
+  path.copy(to.sun_path, sizeof to.sun_path - 1);
+  fd_ = connect_to(AF_UNIX, to);
 }
 connection::~connection() {
   if (fd_ >= 0) ::close(fd_);
@@ -102,12 +119,15 @@ response connection::read() {
   return r;
 }
 
-response get(unsigned short port, std::string_view target, std::string_view more, std::string_view host) {
-  connection c(port);
+response get(connection& c, std::string_view target, std::string_view more, std::string_view host) {
   std::string q = "GET " + std::string(target) + " HTTP/1.1\r\nHost: " + std::string(host) + "\r\n" +
                   std::string(more) + "Connection: close\r\n\r\n";
   if (!c.open() || !c.write(q)) return {};
   return c.read();
+}
+response get(unsigned short port, std::string_view target, std::string_view more, std::string_view host) {
+  connection c(port);
+  return get(c, target, more, host);
 }
 
 std::string gunzip(const std::string& in) {

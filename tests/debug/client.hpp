@@ -16,10 +16,12 @@ struct response {
   bool whole = false;                          // as long as it said, or the last chunk came
 };
 
-/// A connection to 127.0.0.1:port. Reads end after some seconds.
+/// A connection, to 127.0.0.1:port most of the time. Reads end after some seconds.
 class connection {
  public:
   explicit connection(unsigned short port);
+  /// To a Unix domain socket.
+  explicit connection(const std::string& path);
   connection(const connection&) = delete;
   ~connection();
   bool open() const { return fd_ >= 0; }
@@ -39,6 +41,9 @@ class connection {
 };
 
 response get(unsigned short port, std::string_view target, std::string_view more_headers = {},
+             std::string_view host = "localhost");
+/// Over a connection that is open.
+response get(connection&, std::string_view target, std::string_view more_headers = {},
              std::string_view host = "localhost");
 std::string gunzip(const std::string&);
 

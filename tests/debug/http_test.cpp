@@ -1,4 +1,10 @@
 // The server itself: what it answers, to whom, and what the rude cost it.
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+#include <filesystem>
+
 #include "client.hpp"
 
 namespace leash::test::http_tests {
@@ -37,6 +43,47 @@ TEST(Serve, WhatIsNoAddressIsRefused) {
   for (const char* bad :
        {"", "6060", "localhost", "localhost:", "localhost:x", "localhost:70000", "example.org:80", "1.2.3:1"})
     EXPECT_THROW((void)serve(bad), std::invalid_argument) << bad;
+}
+TEST(Serve, ListensOnAUnixSocketOfThisUser) {
+  scratch files;
+  std::string const path = files.path("debug.sock");
+  {
+    scene running;
+    auto s = serve("unix:" + path);
+    EXPECT_EQ(s.address(), "unix:" + path);
+    EXPECT_EQ(s.port(), 0);
+    struct stat st;
+    ASSERT_EQ(::stat(path.c_str(), &st), 0);
+    EXPECT_TRUE(S_ISSOCK(st.st_mode));
+    EXPECT_EQ(st.st_mode & 0777, 0600u);
+    connection c(path), other(path);
+    response const r = get(c, "/debug/pprof/goroutine?debug=2");
+    EXPECT_EQ(r.status, 200);
+    EXPECT_TRUE(r.whole);
+    EXPECT_NE(r.body.find("chan receive"), r.body.npos);
+    EXPECT_EQ(get(other, "/metrics", {}, "evil.example").status, 421) << "the rules are the same";
+    EXPECT_THROW((void)serve("unix:" + path), std::system_error) << "in use";
+  }
+  EXPECT_FALSE(std::filesystem::exists(path)) << "gone with the server";
+}
+TEST(Serve, AUnixSocketThatWasLeftBehindIsReplacedAnotherFileIsNot) {
+  scratch files;
+  std::string const path = files.path("debug.sock");
+  int const fd = ::socket(AF_UNIX, SOCK_STREAM, 0);
+  sockaddr_un to{};
+  to.sun_family = AF_UNIX;
+  path.copy(to.sun_path, sizeof to.sun_path - 1);
+  ASSERT_EQ(::bind(fd, reinterpret_cast<sockaddr*>(&to), sizeof to), 0);
+  ::close(fd);  // the file stays
+  auto s = serve("unix:" + path);
+  connection c(path);
+  EXPECT_EQ(get(c, "/debug/pprof/").status, 200);
+  std::string const text = files.write("text", "precious");
+  EXPECT_THROW((void)serve("unix:" + text), std::system_error);
+  EXPECT_TRUE(std::filesystem::is_regular_file(text));
+  EXPECT_THROW((void)serve("unix:"), std::invalid_argument);
+  EXPECT_THROW((void)serve("unix:" + std::string(200, 'x')), std::invalid_argument);
+  EXPECT_THROW((void)serve("unix:" + files.path("none/at/all")), std::system_error);
 }
 TEST(Serve, BeyondLoopbackATokenIsNeeded) {
   EXPECT_THROW((void)serve("0.0.0.0:0"), std::invalid_argument);

@@ -1,71 +1,33 @@
-// node page.mjs CHROMIUM ADDRESS FOLDER: opens the page in a headless browser, uses it with the keyboard, and fails on
-// whatever is not as it should be, errors on the console included. Speaks the browser's own protocol over a pipe.
-import {spawn} from 'node:child_process';
-import {mkdtempSync, rmSync, writeFileSync} from 'node:fs';
-import {tmpdir} from 'node:os';
-import {join} from 'node:path';
+// Uses the page of the scene in client.cpp, mostly with the keyboard; every view is opened.
+import {call, colours, drive, expect, js, key, picture, ready, shown, size, type, until} from './browser.mjs';
 
-const [chromium, address, folder] = process.argv.slice(2);
-const profile = mkdtempSync(join(tmpdir(), 'leash_page_'));
-const browser = spawn(chromium, ['--headless=new', '--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', '--no-first-run',
-  '--remote-debugging-pipe', '--window-size=1200,900', '--user-data-dir=' + profile, 'about:blank'], {stdio: ['ignore', 'ignore', 'ignore', 'pipe', 'pipe']});
-const [, , , to, from] = browser.stdio;
+const focusIn = selector => 'document.activeElement.matches(' + JSON.stringify(selector) + ')';
+// The page has looked again.
+async function again() {
+  const before = await js('document.getElementById("status").textContent');
+  await until('document.getElementById("status").textContent !== ' + JSON.stringify(before));
+}
 
-const waiting = new Map(), errors = [];
-let number = 0, rest = '', session;
-from.on('data', bytes => {
-  const parts = (rest + bytes).split('\0');
-  rest = parts.pop();
-  for (const m of parts.map(p => JSON.parse(p))) {
-    if (m.id) { waiting.get(m.id)(m); waiting.delete(m.id); }
-    if (m.method === 'Runtime.exceptionThrown') errors.push(m.params.exceptionDetails.exception?.description || m.params.exceptionDetails.text);
-    if (m.method === 'Runtime.consoleAPICalled' && ['error', 'warning', 'assert'].includes(m.params.type)) errors.push(m.params.args.map(a => a.value).join(' '));
-    if (m.method === 'Log.entryAdded' && m.params.entry.level !== 'verbose') errors.push(m.params.entry.text + ' ' + (m.params.entry.url || ''));
-  }
-});
-function call(method, params = {}) {
-  const id = ++number;
-  to.write(JSON.stringify({id, method, params, sessionId: session}) + '\0');
-  return new Promise((good, bad) => waiting.set(id, m => m.error ? bad(new Error(method + ': ' + m.error.message)) : good(m.result)));
-}
-async function js(expression) {
-  const r = await call('Runtime.evaluate', {expression, awaitPromise: true, returnByValue: true});
-  if (r.exceptionDetails) throw new Error(expression + ': ' + r.exceptionDetails.exception?.description);
-  return r.result.value;
-}
-async function until(expression) {
-  for (const end = Date.now() + 20000; Date.now() < end; await new Promise(r => setTimeout(r, 50))) if (await js(expression)) return;
-  throw new Error('in vain waited for: ' + expression + '\n' + await js('document.body.innerText.slice(0, 2000)'));
-}
-const shown = text => until('document.getElementById("main").innerText.includes(' + JSON.stringify(text) + ')');
-const ready = view => until('document.body?.dataset.ready === ' + JSON.stringify(view));
-async function key(k) {
-  const code = {Enter: 13, Escape: 27, Tab: 9}[k];
-  const params = {key: k, windowsVirtualKeyCode: code || k.toUpperCase().charCodeAt(0), ...(code === 13 ? {text: '\r'} : code ? {} : {text: k})};
-  await call('Input.dispatchKeyEvent', {type: 'keyDown', ...params});
-  await call('Input.dispatchKeyEvent', {type: 'keyUp', ...params});
-}
-const type = text => call('Input.insertText', {text});
-async function picture(name) {
-  const {data} = await call('Page.captureScreenshot', {format: 'png'});
-  writeFileSync(join(folder, name + '.png'), Buffer.from(data, 'base64'));
-}
-function expect(good, what) { if (!good) throw new Error('not so: ' + what); }
-
-let code = 0;
-try {
-  const {targetInfos} = await call('Target.getTargets');
-  const {sessionId} = await call('Target.attachToTarget', {targetId: targetInfos.find(t => t.type === 'page').targetId, flatten: true});
-  session = sessionId;
-  for (const domain of ['Page', 'Runtime', 'Log']) await call(domain + '.enable');
-  await call('Page.navigate', {url: address});
-
+await drive(async () => {
   await ready('overview');
   await shown('Where they wait');
   await shown('leash::test::receive');
-  await until('document.querySelectorAll("#main svg polygon").length > 1');  // the second look has come
+  await until('document.querySelectorAll("#chart polygon").length > 1');  // the second look has come
   await shown('leaked 3 (dashed)');
-  await picture('overview');
+  await until('document.querySelector("#nav [data-view=leaks]").textContent === "Leaks3"');
+  await shown('Timers armed');
+  await shown('Blocking pool: threads');
+  // The chart: by site and back, other times.
+  await key('s');
+  await shown('client.cpp:');
+  await until('document.querySelector("#by_site").getAttribute("aria-pressed") === "true"');
+  await js('document.getElementById("chart").focus()');
+  await key('ArrowLeft');
+  expect(!(await js('document.querySelector(".legend").innerText')).startsWith('now'), 'the legend tells of an earlier time');
+  await again();
+  expect(await js(focusIn('#chart')), 'the chart has the focus still');
+  await key('s');
+  await until('document.querySelector("#by_state").getAttribute("aria-pressed") === "true"');
 
   await key('2');
   await ready('goroutines');
@@ -84,49 +46,99 @@ try {
   // What is open stays open when the page looks again, and what is typed stays too.
   await js('document.querySelector("#filter input[name=state]").focus()');
   await type('sle');
-  const before = await js('document.getElementById("status").textContent');
-  await until('document.getElementById("status").textContent !== ' + JSON.stringify(before));
+  await again();
   expect(await js('document.activeElement.value') === 'sle', 'what was typed is still there');
   expect(await js('document.querySelector("#main details").open'), 'the stack is still open');
+  expect(await js('[...document.querySelectorAll("#states option")].some(o => o.value === "sleep")'), 'states are proposed');
   await key('Escape');
-  await picture('goroutines');
+  // Labels, states and scopes are links to those that have them too.
+  await js('[...document.querySelectorAll("#main td a")].find(a => a.textContent === "team=talkers").click()');
+  await shown('2 of 306 goroutines');
 
   await key('3');
   await ready('leaks');
   await shown('3 goroutines are leaked');
+  await shown('2 form 1 knot');
   await shown('(bob)');
   await shown('waits for the channel made at');
-  expect(await js('document.querySelectorAll("#main svg.knot g > rect.core").length') === 2, 'two in the knot');
-  expect(await js('document.querySelectorAll("#main svg.knot g > rect.dependent").length') === 1, 'one waits for it');
-  await picture('leaks');
-  await call('Emulation.setEmulatedMedia', {features: [{name: 'prefers-color-scheme', value: 'dark'}]});
-  expect(await js('getComputedStyle(document.body).color') === 'rgb(255, 255, 255)', 'light on dark');
-  await picture('leaks-dark');
+  const inPicture = selector => js('document.querySelector(".knot").shadowRoot.querySelectorAll(' + JSON.stringify(selector) + ').length');
+  expect(await inPicture('g > rect.core') === 2, 'two in the knot');
+  expect(await inPicture('g > rect.dependent') === 1, 'one waits for it');
+  await js('document.querySelector(".kind > details > summary").focus()');
+  await key('Enter');
+  expect(!await js('document.querySelector(".kind > details").open'), 'Enter closes the knot');
+  await again();
+  expect(!await js('document.querySelector(".kind > details").open'), 'it stays closed');
+  expect(await js(focusIn('summary')), 'and has the focus');
 
   await key('4');
-  await ready('suspects');
+  await ready('flame');
+  await until('document.querySelectorAll(".flame button").length > 5');
+  expect(await js('[...document.querySelectorAll(".flame button")].some(b => b.textContent === "chan receive")'), 'states are the innermost');
+  await js('document.querySelector(".flame [tabindex=\\"0\\"]").focus()');
+  await key('ArrowDown');
+  const started = await js('document.activeElement.textContent');
+  expect(started.startsWith('started at client.cpp:'), 'below all are the lines that started them, not ' + started);
+  await key('ArrowRight');
+  expect(await js('document.activeElement.textContent') !== started, 'the next one');
+  await key('ArrowLeft');
+  await key('Enter');
+  expect(await js('document.activeElement.style.width') === '100%', 'it fills the width');
+  await again();
+  expect(await js('document.activeElement.textContent') === started, 'and stays where it is');
+  await key('Backspace');
+  expect(await js('document.activeElement.getAttribute("aria-level")') === '1', 'back to all');
+  await js('document.getElementById("width_time").click()');
+  await shown('all together');
+  await key('/');
+  await until('document.activeElement.name === "q"');
+  await type('relay');
+  await key('Enter');
+  await until('document.querySelectorAll(".flame .faint").length > 0 && document.querySelectorAll(".flame button:not(.faint)").length > 0');
+
   await key('5');
+  await ready('suspects');
+  await key('6');
   await ready('growth');
   await shown('Per minute');
-  await picture('growth-dark');
-  await key('6');
+
+  await key('7');
   await ready('scopes');
-  await shown('scopes have goroutines');
+  await shown('3 scopes have goroutines');
+  expect(await js('document.querySelectorAll(".tree ul ul .line").length') === 1, 'the scope of the talkers lies in the one that started who made it');
+  await js('document.querySelector(".tree ul ul a[href*=scope]").click()');
+  await ready('goroutines');
+  await shown('2 of 306 goroutines');
+
+  await key('?');
+  expect(await js('document.getElementById("keys").open'), '? tells the keys');
+  await key('Escape');
+  await until('!document.getElementById("keys").open');
+  await key('p');
+  await until('document.getElementById("status").textContent === "paused"');
+  await key('p');
+  await until('document.getElementById("status").textContent.startsWith("live")');
   await key('1');
   await ready('overview');
   // Every view can be reached by Tab alone.
   expect(await js('[...document.querySelectorAll("#nav a")].every(a => a.tabIndex === 0 && a.href)'), 'links in the row of views');
-  await call('Emulation.setDeviceMetricsOverride', {width: 400, height: 800, deviceScaleFactor: 1, mobile: true});
-  expect(await js('document.documentElement.scrollWidth <= innerWidth'), 'no sideways scrolling on a small screen');
-  await picture('small-dark');
-  expect(errors.length === 0, 'no errors on the console:\n' + errors.join('\n'));
-  console.log('all was as expected');
-} catch (e) {
-  console.log(e.message);
-  if (errors.length) console.log('console:\n' + errors.join('\n'));
-  code = 1;
-}
-browser.once('exit', () => { rmSync(profile, {recursive: true, force: true, maxRetries: 5}); process.exit(code); });
-session = undefined;
-call('Browser.close').catch(() => browser.kill());
-setTimeout(() => browser.kill('SIGKILL'), 5000).unref();
+  await key('Tab');
+  expect(await js(focusIn('a, button, #chart')), 'Tab goes on');
+  await colours('dark');
+  // As WCAG has it: how far two colours are apart.
+  const contrast = `(e => { const lum = c => { const [r, g, b] = c.match(/\\d+/g).map(v => (v /= 255) <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4); return .2126 * r + .7152 * g + .0722 * b; };
+    const a = lum(getComputedStyle(e).color), b = lum(getComputedStyle(document.body).backgroundColor); return (Math.max(a, b) + .05) / (Math.min(a, b) + .05); })`;
+  for (const scheme of ['dark', 'light']) {
+    await colours(scheme);
+    for (const what of ['body', '.dim', 'a', '.bad']) {
+      const n = await js(contrast + '(document.querySelector("main ' + what + '") || document.body)');
+      expect(n >= 4.5, what + ' can be read in ' + scheme + ': contrast ' + n);
+    }
+  }
+  for (const [view, n] of [['overview', 1], ['goroutines', 2], ['leaks', 3], ['flame', 4], ['suspects', 5], ['growth', 6], ['scopes', 7]]) {
+    await size(400, 800);
+    await key(String(n));
+    await ready(view);
+    expect(await js('document.documentElement.scrollWidth <= innerWidth'), 'no sideways scrolling on a small screen: ' + view);
+  }
+});

@@ -331,6 +331,50 @@ LEASH_TEST_OF_LEAKS(Picture, OfASelectOverManyDrawsSomeOfThem) {
   });
 }
 
+LEASH_TEST_OF_LEAKS(Picture, OfOneKnotShowsItAndWhoWaitsForIt) {
+  co_await with_scope([](scope& s) -> task<> {
+    plant(s);
+    co_await parked("", "chan receive", 6);
+    auto const r = find_leaks();
+    CO_ASSERT_EQ(r.knots(), 2u);
+    const std::vector<std::vector<const char*>> in{{"(first a)", "(first b)", "(waits for b)"},
+                                                   {"(second c)", "(second d)", "(waits for d)"}};
+    for (std::size_t knot = 0; knot < 2; ++knot) {
+      std::string const svg = r.to_svg(knot);
+      xml const read(svg);
+      EXPECT_EQ(read.error, "") << svg;
+      EXPECT_NE(read.text.find("2 core, 1 dependent\n"), std::string::npos) << svg;
+      EXPECT_EQ(read.elements.at("g"), 3 + 2) << "goroutines and channels";
+      for (const char* name : in[knot]) EXPECT_NE(read.text.find(name), std::string::npos) << name;
+      for (const char* name : in[1 - knot]) EXPECT_EQ(read.text.find(name), std::string::npos) << name;
+    }
+    EXPECT_THROW((void)r.to_svg(2), std::out_of_range);
+    EXPECT_EQ(leak_report().knots(), 0u);
+    EXPECT_THROW((void)leak_report().to_svg(0), std::out_of_range);
+    s.cancel();
+  });
+}
+
+LEASH_TEST_OF_LEAKS(Picture, OfOneKnotHasTheNearestOfManyThatWait) {
+  co_await with_scope([](scope& s) -> task<> {
+    // Each waits for what the next one holds; the last one holds its own.
+    auto wait = [](receiver<int> rx, sender<int>) -> task<> { (void)co_await rx.recv(); };
+    auto [tx, rx] = channel<int>();
+    s.go(named("link 0"), wait, rx.dup(), std::move(tx));
+    for (int i = 1; i < 60; ++i) {
+      auto [next_tx, next_rx] = channel<int>();
+      s.go(named("link " + std::to_string(i)), wait, std::move(rx), std::move(next_tx));
+      rx = std::move(next_rx);
+    }
+    co_await parked("link 59", "chan receive");
+    auto const r = find_leaks();
+    EXPECT_EQ(r.knots(), 1u);
+    std::string const svg = r.to_svg(0);
+    EXPECT_NE(svg.find("1 core, 39 dependent, and 20 more"), std::string::npos) << svg.substr(0, 300);
+    s.cancel();
+  });
+}
+
 // Every kind of wait and place can be drawn.
 LEASH_TEST_OF_LEAKS(Picture, OfAllKinds) {
   co_await with_scope([](scope& s) -> task<> {

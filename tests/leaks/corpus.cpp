@@ -335,7 +335,7 @@ void write_table(std::ostream& out) {
     quiet += r->as_fixed.explored + (r->leaks() ? 0 : r->as_it_was.explored);
     alarms += r->as_fixed.leaking + (r->leaks() ? 0 : r->as_it_was.leaking);
   }
-  out << "# The leak corpus\n\n"
+  out << "# The leak corpus\n\nEnglish | [中文](zh/leaks.md)\n\n"
          "Small programs that leak in Go, each with the cause of a real bug, written anew as users of leash would "
          "write\n"
          "them ([tests/leaks](../tests/leaks)), and what leash makes of each. A program that can be written in "

@@ -87,11 +87,17 @@ void run_simulated(F body, leaks expected = leaks::are_false_alarms) {
 // ---- waiting until something is so ---------------------------------------------------------------------------
 inline constexpr auto longest_wait = 20s;
 
-/// Polls until `f()` holds. False, and a failure with a dump, when that takes too long.
+/// Polls until `f()` holds. False, and a failure with a dump, when that takes too long. Looking takes half of the time at
+/// most: what is waited for must get on, however much there is to look at.
 template <class F>
 task<bool> eventually(F f, std::string what = "a condition") {
-  for (const auto end = now() + longest_wait; !f(); co_await sleep(100us)) {
-    if (now() < end) continue;
+  const auto end = now() + longest_wait;
+  for (auto began = now(); !f(); began = now()) {
+    const auto looked = now() - began;
+    if (now() < end) {
+      co_await sleep(std::max<std::chrono::nanoseconds>(looked, 100us));
+      continue;
+    }
     std::ostringstream out;
     dump(out);
     ADD_FAILURE() << "waited in vain for " << what << "\n" << out.str();

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "output.hpp"
@@ -44,6 +45,13 @@ struct dump_options : common_options {
 };
 int dump(const dump_options& o);
 
+struct trace_command : common_options {
+  std::string target;
+  std::string file = "trace.out";
+  trace_options trace;
+};
+int trace(const trace_command& o);
+
 struct top_options : common_options {
   std::string target;
   std::chrono::milliseconds every{2000};
@@ -69,7 +77,7 @@ struct fleet_options : common_options {
   std::vector<std::string> ignore;
   std::size_t top = 10;
   bool all = false;
-  fail_on fail = fail_on::suspect;
+  fail_on fail = fail_on::suspect;  // proofs are asked for once, at the last look: take.proof
 };
 int fleet(const fleet_options& o);
 
@@ -90,5 +98,11 @@ std::string completion(const std::string& shell, const std::vector<command_descr
 // leaks.cpp: what leaks and report look at.
 std::vector<analysis> look_at_all(const leaks_options& o, symbols& s);
 int exit_code(const std::vector<analysis>& all, fail_on fail);
+
+// report.cpp, flame.cpp: parts of the page.
+/// As text in HTML, cleaned.
+std::string escaped(std::string_view s);
+/// SVG: all places where goroutines wait, by their stacks.
+std::string flame_graph(const std::vector<finding>& all, const symbols& s);
 
 }  // namespace leash::cli

@@ -2,7 +2,6 @@
 #include <algorithm>
 #include <cstdio>
 #include <iostream>
-#include <memory>
 
 #include "commands.hpp"
 
@@ -23,12 +22,7 @@ bool fits(const group& g, const symbols& s, const dump_options& o) {
 
 int pass_on(const dump_options& o) {
   const std::string bytes = target(o.target).take_raw(o.take, o.raw, o.proof);
-  const std::unique_ptr<FILE, int (*)(FILE*)> file(o.file.empty() ? nullptr : std::fopen(o.file.c_str(), "wb"),
-                                                   [](FILE* f) { return f == nullptr ? 0 : std::fclose(f); });
-  if (!o.file.empty() && !file) throw input_error(o.file + ": cannot be written");
-  FILE* const to = file ? file.get() : stdout;
-  if (std::fwrite(bytes.data(), 1, bytes.size(), to) != bytes.size() || std::fflush(to) != 0)
-    throw input_error((o.file.empty() ? "standard output" : o.file) + ": cannot be written");
+  write_file(o.file.empty() ? "-" : o.file, bytes);
   return 0;
 }
 

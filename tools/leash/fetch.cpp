@@ -6,6 +6,7 @@
 #include <boost/asio/connect.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/local/stream_protocol.hpp>
 #include <boost/asio/ssl.hpp>
 #include <boost/beast/core.hpp>
 #include <boost/beast/http.hpp>
@@ -24,17 +25,28 @@ using tcp = asio::ip::tcp;
 using error = boost::system::error_code;
 
 std::string address::text() const {
+  if (scheme == "unix") return "unix:" + host + ":" + path + (query.empty() ? "" : "?" + query);
   const std::string h = host.find(':') == host.npos ? host : "[" + host + "]";
   const bool usual = port == (scheme == "https" ? "443" : "80");
   return scheme + "://" + h + (usual ? "" : ":" + port) + path + (query.empty() ? "" : "?" + query);
 }
 
 bool is_address(const std::string& text) {
-  if (text.starts_with("http://") || text.starts_with("https://")) return true;
+  if (text.starts_with("http://") || text.starts_with("https://") || text.starts_with("unix:")) return true;
   // host:port, perhaps with a path
   const std::size_t end = std::min(text.find('/'), text.size()), colon = text.substr(0, end).rfind(':');
   return colon != text.npos && colon + 1 < end && text.find_first_not_of("0123456789", colon + 1) >= end;
 }
+
+namespace {
+void split_query(address& a) {
+  if (const std::size_t q = a.path.find('?'); q != a.path.npos) {
+    a.query = a.path.substr(q + 1);
+    a.path.resize(q);
+  }
+  if (a.path.empty()) a.path = "/";
+}
+}  // namespace
 
 address parse_address(const std::string& text) {
   auto wrong = [&](const char* why) { return input_error("'" + text.substr(0, 200) + "' is no address: " + why); };
@@ -43,22 +55,29 @@ address parse_address(const std::string& text) {
   }
   address a;
   std::string rest = text;
+  if (rest.starts_with("unix:")) {  // unix:SOCKET, unix:SOCKET:/PATH
+    a.scheme = "unix";
+    rest = rest.substr(5, rest.find('#') - 5);
+    const std::size_t colon = std::min(rest.find(":/"), rest.size());
+    a.host = rest.substr(0, colon);
+    if (a.host.empty()) throw wrong("no socket");
+    if (a.host.size() > 107) throw wrong("the path of a socket has at most 107 bytes");
+    a.path = colon == rest.size() ? "/" : rest.substr(colon + 1);
+    split_query(a);
+    return a;
+  }
   if (const std::size_t at = rest.find("://"); at != rest.npos) {
     a.scheme = rest.substr(0, at);
     rest.erase(0, at + 3);
   } else {
     a.scheme = "http";
   }
-  if (a.scheme != "http" && a.scheme != "https") throw wrong("only http and https are spoken");
+  if (a.scheme != "http" && a.scheme != "https") throw wrong("only http, https and unix: are spoken");
   rest = rest.substr(0, rest.find('#'));
   const std::size_t end = std::min(rest.find_first_of("/?"), rest.size());
   std::string host = rest.substr(0, end);
   a.path = rest.substr(end);
-  if (const std::size_t q = a.path.find('?'); q != a.path.npos) {
-    a.query = a.path.substr(q + 1);
-    a.path.resize(q);
-  }
-  if (a.path.empty()) a.path = "/";
+  split_query(a);
   if (const std::size_t at = host.rfind('@'); at != host.npos) {
     a.user = host.substr(0, at);
     host.erase(0, at + 1);
@@ -84,9 +103,7 @@ address parse_address(const std::string& text) {
   return a;
 }
 
-namespace {
-
-std::string base64(const std::string& s) {
+std::string base64(std::string_view s) {
   constexpr char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
   std::string out;
   for (std::size_t i = 0; i < s.size(); i += 3) {
@@ -99,6 +116,8 @@ std::string base64(const std::string& s) {
   }
   return out;
 }
+
+namespace {
 
 /// As Beast's string_body, but it takes memory for what has come, not for what the answer says will come, and sees itself that
 /// this is not too much: Beast's own limit does not hold where a length is announced.
@@ -144,6 +163,12 @@ class exchange {
       : address_(a), options_(o), deadline_(deadline) {}
 
   answer run(std::string& location) {
+    if (address_.scheme == "unix") {
+      using local = asio::local::stream_protocol;
+      local::socket socket(context_);
+      step("cannot connect", [&](auto done) { socket.async_connect(local::endpoint(address_.host), done); });
+      return talk(socket, location);
+    }
     tcp::resolver resolver(context_);
     tcp::resolver::results_type where;
     step("cannot find the host", [&](auto done) {
@@ -194,9 +219,7 @@ class exchange {
   answer talk(Stream& stream, std::string& location) {
     http::request<http::empty_body> request(http::verb::get,
                                             address_.path + (address_.query.empty() ? "" : "?" + address_.query), 11);
-    const bool usual = address_.port == (address_.scheme == "https" ? "443" : "80");
-    const std::string host = address_.host.find(':') == address_.host.npos ? address_.host : "[" + address_.host + "]";
-    request.set(http::field::host, usual ? host : host + ":" + address_.port);
+    request.set(http::field::host, host_field());
     request.set(http::field::user_agent, "leash");
     request.set(http::field::connection, "close");
     if (!address_.user.empty()) request.set(http::field::authorization, "Basic " + base64(address_.user));
@@ -214,6 +237,13 @@ class exchange {
     http::response<text_body> response = parser.release();
     if (const auto at = response.find(http::field::location); at != response.end()) location = std::string(at->value());
     return {response.result_int(), std::move(response.body().text)};
+  }
+
+  std::string host_field() const {
+    if (address_.scheme == "unix") return "localhost";
+    const bool usual = address_.port == (address_.scheme == "https" ? "443" : "80");
+    const std::string host = address_.host.find(':') == address_.host.npos ? address_.host : "[" + address_.host + "]";
+    return usual ? host : host + ":" + address_.port;
   }
 
   const address& address_;
@@ -238,11 +268,9 @@ answer fetch(const address& a, const fetch_options& o) {
     if (got.status < 301 || got.status > 308 || location.empty()) return got;
     if (redirections == 5) throw input_error("it redirects in a circle");
     if (location.starts_with('/')) {
-      const address before = at;
-      at = parse_address(before.scheme + "://x" + location);
-      at.host = before.host;
-      at.port = before.port;
-      at.user = before.user;
+      const address there = parse_address("http://x" + location);
+      at.path = there.path;
+      at.query = there.query;
     } else {
       const address before = at;
       at = parse_address(location);

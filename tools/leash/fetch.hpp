@@ -1,24 +1,26 @@
-// One HTTP(S) GET, bounded in time and size.
+// One GET over HTTP, HTTPS or a Unix domain socket, bounded in time and size.
 #pragma once
 
 #include <chrono>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace leash::cli {
 
 struct address {
-  std::string scheme;  // http or https
+  std::string scheme;  // http, https or unix
   std::string user;    // "name:password", or empty
-  std::string host, port;
-  std::string path;   // begins with a slash; no query
-  std::string query;  // without its question mark
+  std::string host;    // unix: the path of the socket
+  std::string port;    // unix: empty
+  std::string path;    // begins with a slash; no query
+  std::string query;   // without its question mark
 
   std::string text() const;  // without the user
 };
 
 bool is_address(const std::string& text);
-/// Throws input_error. "host:6060" is taken for http://host:6060.
+/// Throws input_error. "host:6060" is taken for http://host:6060; "unix:SOCKET" and "unix:SOCKET:/PATH" are a socket's.
 address parse_address(const std::string& text);
 
 struct fetch_options {
@@ -35,5 +37,7 @@ struct answer {
 
 /// Any thread. Throws input_error when there is no answer; any status is an answer. Follows redirections.
 answer fetch(const address& a, const fetch_options& o);
+
+std::string base64(std::string_view s);
 
 }  // namespace leash::cli

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstdio>
 #include <iostream>
+#include <optional>
 #include <thread>
 
 #include "commands.hpp"
@@ -47,10 +48,11 @@ std::vector<std::string> all_instances(const fleet_options& o) {
 
 struct reply {
   std::string body, error;
+  std::optional<std::string> proof;
 };
 
-/// Asks all of them, some at a time.
-std::vector<reply> ask(const std::vector<target>& targets, const fleet_options& o) {
+/// Asks all of them, some at a time. `proof`: also for what they can prove, which few offer.
+std::vector<reply> ask(const std::vector<target>& targets, const fleet_options& o, bool proof) {
   std::vector<reply> replies(targets.size());
   std::atomic<std::size_t> next{0};
   {
@@ -62,12 +64,30 @@ std::vector<reply> ask(const std::vector<target>& targets, const fleet_options& 
             replies[n].body = targets[n].take_raw(o.take, 0, false);
           } catch (const std::exception& e) {
             replies[n].error = e.what();
+            continue;
+          }
+          if (!proof) continue;
+          try {
+            replies[n].proof = targets[n].take_raw(o.take, 0, true);
+          } catch (const std::exception&) {  // it offers none
           }
         }
       });
     }
   }
   return replies;
+}
+
+std::vector<std::pair<named_site, std::uint64_t>> named_sites(const profile& p, const symbols& s) {
+  std::vector<std::pair<named_site, std::uint64_t>> all;
+  for (const site& at : sites_of(p, s, false)) {
+    const id w = at.key.wait;
+    all.emplace_back(
+        named_site{std::string(s.function(w)), std::string(s.file(w)), w == none ? 0 : s.frame_of(w).line,
+                   std::string(s.text(at.key.entry)), std::string(s.text(at.state)), std::string(name_of(at.kind))},
+        at.count);
+  }
+  return all;
 }
 
 look look_of(const std::string& instance, reply r) {
@@ -80,15 +100,17 @@ look look_of(const std::string& instance, reply r) {
   try {
     const profile p = read_profile(std::move(r.body), s, instance);
     l.goroutines = p.total;
-    for (const site& at : sites_of(p, s, false)) {
-      const id w = at.key.wait;
-      l.counts.emplace_back(
-          named_site{std::string(s.function(w)), std::string(s.file(w)), w == none ? 0 : s.frame_of(w).line,
-                     std::string(s.text(at.key.entry)), std::string(s.text(at.state)), std::string(name_of(at.kind))},
-          at.count);
-    }
+    l.counts = named_sites(p, s);
   } catch (const input_error& e) {
     l.error = e.what();
+    return l;
+  }
+  if (!r.proof) return l;
+  try {
+    const profile p = read_profile(std::move(*r.proof), s, instance);
+    l.proof = p.of_leaks;
+    if (l.proof) l.proven = named_sites(p, s);
+  } catch (const input_error&) {  // something else is served there
   }
   return l;
 }
@@ -101,6 +123,30 @@ bool is_ignored(const named_site& s, const fleet_options& o) {
   return std::ranges::any_of(o.ignore, [&](const std::string& text) {
     return s.function.find(text) != text.npos || s.file.find(text) != text.npos || s.entry.find(text) != text.npos;
   });
+}
+
+void add_proofs(fleet_view& v, const std::map<named_site, std::map<std::string, std::uint64_t>>& proofs) {
+  const auto same_place = [](const named_site& a, const named_site& b) {
+    return a.function == b.function && a.file == b.file && a.line == b.line && a.entry == b.entry;
+  };
+  for (const auto& [site, instances] : proofs) {
+    fleet_finding* f = nullptr;
+    for (const auto& [instance, n] : instances) {
+      const auto known = std::ranges::find(v.instances, instance, &look::instance);
+      if (known == v.instances.end() || !known->error.empty() || n == 0) continue;
+      if (f == nullptr) {
+        auto it =
+            std::ranges::find_if(v.findings, [&](const fleet_finding& one) { return same_place(one.site, site); });
+        if (it == v.findings.end()) {  // they have ended between the two questions
+          v.findings.emplace_back().site = site;
+          it = v.findings.end() - 1;
+        }
+        f = &*it;
+      }
+      f->proven += n;
+      ++f->proven_at;
+    }
+  }
 }
 
 fleet_view view_of(const store& history, const std::vector<std::string>& asked, const fleet_options& o) {
@@ -152,10 +198,17 @@ fleet_view view_of(const store& history, const std::vector<std::string>& asked, 
     if (site.kind == name_of(nature::io)) connections[std::string(package_of(site.entry))] += f.total;
     v.findings.push_back(std::move(f));
   }
+  add_proofs(v, history.proofs(since));
   for (fleet_finding& f : v.findings) {
+    if (f.proven != 0) {
+      f.verdict = grade::proven;
+      f.why.push_back(plural(f.proven_at, "instance") + " proved it: nothing that can still run can wake " +
+                      (f.proven == 1 ? "it" : "these " + grouped(f.proven)));
+    }
     if (f.rising != 0) f.why.push_back("rises steadily at " + plural(f.rising, "instance"));
     if (f.most >= o.threshold)
       f.why.push_back(grouped(f.most) + " at one instance, " + grouped(o.threshold) + " or more");
+    if (f.verdict == grade::proven) continue;
     if (!waits_for_others(f.site)) {
       f.why.push_back(f.site.kind + ": not judged");
       continue;
@@ -192,14 +245,22 @@ void show_fleet(const fleet_view& v, const fleet_options& o, const terminal& t) 
   }
   if (failed > 5) std::printf("note: ... and %zu more did not answer\n", failed - 5);
   std::size_t number = 0, left_out = 0;
-  for (const grade g : {grade::suspect, grade::watch, grade::idle}) {
+  for (const grade g : {grade::proven, grade::suspect, grade::watch, grade::idle}) {
     const auto n = static_cast<std::size_t>(std::ranges::count(v.findings, g, &fleet_finding::verdict));
-    if (g != grade::suspect && !o.all) {
+    if (g == grade::proven && n == 0) continue;  // few processes can prove
+    if (g > grade::suspect && !o.all) {
       left_out += n;
       continue;
     }
-    const std::string title = g == grade::suspect ? "SUSPECTED" : g == grade::watch ? "TO WATCH" : "IDLE";
-    std::printf("\n%s: %s\n", (g == grade::suspect && n != 0 ? t.yellow(title) : t.bold(title)).c_str(),
+    const std::string title = g == grade::proven    ? "PROVEN"
+                              : g == grade::suspect ? "SUSPECTED"
+                              : g == grade::watch   ? "TO WATCH"
+                                                    : "IDLE";
+    std::printf("\n%s: %s\n",
+                (g == grade::proven              ? t.red(title)
+                 : g == grade::suspect && n != 0 ? t.yellow(title)
+                                                 : t.bold(title))
+                    .c_str(),
                 n == 0 ? "none" : plural(n, "place").c_str());
     std::size_t shown = 0;
     for (const fleet_finding& f : v.findings) {
@@ -239,7 +300,8 @@ int fleet(const fleet_options& o) {
     for (const std::string& i : all_instances(o)) targets.emplace_back(i);
     if (targets.empty()) throw input_error("no instances: name some, or a list of them with --discovery");
     for (const target& i : targets) names.push_back(i.text());
-    std::vector<reply> replies = ask(targets, o);
+    const bool last = round + 1 == o.rounds || interrupted();
+    std::vector<reply> replies = ask(targets, o, last && o.take.proof);
     std::vector<look> looks;
     for (std::size_t i = 0; i < targets.size(); ++i) looks.push_back(look_of(names[i], std::move(replies[i])));
     history.add(looks);
@@ -258,8 +320,9 @@ int fleet(const fleet_options& o) {
     show_fleet(v, o, t);
   }
   if (v.answered == 0) throw input_error("no instance answered");
-  return o.fail == fail_on::suspect && std::ranges::count(v.findings, grade::suspect, &fleet_finding::verdict) != 0 ? 1
-                                                                                                                    : 0;
+  const auto any = [&](grade g) { return std::ranges::count(v.findings, g, &fleet_finding::verdict) != 0; };
+  if (o.fail != fail_on::never && any(grade::proven)) return 1;
+  return o.fail == fail_on::suspect && any(grade::suspect) ? 1 : 0;
 }
 
 }  // namespace leash::cli

@@ -106,6 +106,31 @@ std::string top_json(const profile& p, const std::vector<site>& sites, const sym
       -1, ' ', false, json::error_handler_t::replace);
 }
 
+std::string saved_json(const std::string& target, const std::string& file, std::size_t bytes) {
+  return text({{"target", target}, {"file", file}, {"bytes", bytes}});
+}
+
+std::vector<knot_kind> read_knots(const std::string& json_text) {
+  std::vector<knot_kind> all;
+  try {
+    const json answer = json::parse(json_text);
+    for (const json& k : answer.at("kinds"))
+      all.push_back({k.at("knots").get<std::uint64_t>(), k.at("goroutines").get<std::uint64_t>(),
+                     std::to_string(k.at("ids").at(0).get<std::uint64_t>())});
+  } catch (const json::exception&) {
+    all.clear();
+  }
+  return all;
+}
+
+std::string read_picture(const std::string& json_text) {
+  try {
+    return json::parse(json_text).at("svg").get<std::string>();
+  } catch (const json::exception&) {
+    return {};
+  }
+}
+
 std::vector<std::string> read_discovery(const std::string& json_text) {
   std::vector<std::string> all;
   try {
@@ -139,6 +164,8 @@ std::string fleet_json(const fleet_view& v) {
                         {"most_at", f.most_at},
                         {"instances", f.instances},
                         {"rising", f.rising},
+                        {"proven", f.proven},
+                        {"proven_at", f.proven_at},
                         {"state", f.site.state},
                         {"kind", f.site.kind},
                         {"wait", {{"function", f.site.function}, {"file", f.site.file}, {"line", f.site.line}}},

@@ -72,6 +72,11 @@ void add_full(CLI::App* app, take_options& o) {
       ->capture_default_str();
 }
 
+void add_proof(CLI::App* app, take_options& o) {
+  app->add_flag("!--no-proof", o.proof,
+                "Do not ask for the goroutineleak profile (the process collects garbage for it)");
+}
+
 void add_fail(CLI::App* app, fail_on& to) {
   app->add_option_function<std::string>(
          "--fail-on",
@@ -90,8 +95,9 @@ void add_show(CLI::App* app, show_options& o) {
 }
 
 constexpr const char* target_help =
-    "Address of a process (http://host:6060), of a profile (.../debug/pprof/goroutine?debug=2), a file, or - for "
-    "standard input";
+    "Address of a process (http://host:6060, unix:SOCKET), of a profile (.../debug/pprof/goroutine?debug=2), a file, "
+    "or "
+    "- for standard input";
 
 void add_ignore(CLI::App* app, std::vector<std::string>& to) {
   app->add_option("--ignore", to,
@@ -106,8 +112,7 @@ void add_leaks(CLI::App* app, leaks_options& o) {
   add_duration(app, "--for", o.take.during, "Watch for this long (2m) instead of looking once");
   add_duration(app, "--every", o.take.every, "How often to look meanwhile (10s)");
   app->add_flag("--series", o.series, "The targets are snapshots of one process, oldest first");
-  app->add_flag("!--no-proof", o.take.proof,
-                "Do not ask for the goroutineleak profile (the process collects garbage for it)");
+  add_proof(app, o.take);
   add_ignore(app, o.ignore);
   add_full(app, o.take);
   add_show(app, o.show);
@@ -174,6 +179,18 @@ int run(int argc, char** argv) {
   add_full(dump_app, u.take);
   add_common(dump_app, u);
 
+  trace_command x;
+  CLI::App* trace_app = app.add_subcommand("trace", "Save what a process records of its execution");
+  trace_app->add_option("target", x.target, "Address of a process")->type_name("TARGET")->required();
+  add_duration(trace_app, "--for", x.trace.during, "Record for this long (5s)");
+  add_duration(trace_app, "--last", x.trace.last, "Instead: the last TIME of what a leash program is recording anyway");
+  trace_app->add_flag("--perfetto", x.trace.perfetto,
+                      "Of a leash program: for ui.perfetto.dev instead of go tool trace");
+  trace_app->add_option("-o,--output", x.file, "The file; - for standard output")
+      ->type_name("FILE")
+      ->capture_default_str();
+  add_common(trace_app, x);
+
   top_options t;
   CLI::App* top_app = app.add_subcommand("top", "Show the places where goroutines wait, again and again");
   top_app->add_option("target", t.target, "Address of a process")->type_name("TARGET")->required();
@@ -211,6 +228,7 @@ int run(int argc, char** argv) {
       ->type_name("N")
       ->capture_default_str()
       ->check(CLI::Range(1, 256));
+  add_proof(fleet_app, f.take);
   add_ignore(fleet_app, f.ignore);
   fleet_app->add_flag("--all", f.all, "Show all places, also those that are not suspicious");
   fleet_app->add_option("--top", f.top, "Show so many")->type_name("N")->capture_default_str();
@@ -232,6 +250,7 @@ int run(int argc, char** argv) {
   if (*leaks_app) return leaks(l);
   if (*diff_app) return diff(d);
   if (*dump_app) return dump(u);
+  if (*trace_app) return trace(x);
   if (*top_app) return top(t);
   if (*report_app) return report(r);
   if (*fleet_app) return fleet(f);

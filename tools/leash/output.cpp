@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <map>
+#include <memory>
 
 namespace leash::cli {
 
@@ -81,6 +82,15 @@ std::string place(id f, const symbols& s) {
   if (file.empty()) return {};
   const std::uint32_t line = s.frame_of(f).line;
   return clean(file) + (line == 0 ? "" : ":" + std::to_string(line));
+}
+
+void write_file(const std::string& file, const std::string& bytes) {
+  const bool standard = file == "-";
+  const std::unique_ptr<FILE, int (*)(FILE*)> opened(standard ? nullptr : std::fopen(file.c_str(), "wb"),
+                                                     [](FILE* f) { return f == nullptr ? 0 : std::fclose(f); });
+  FILE* const to = standard ? stdout : opened.get();
+  if (to == nullptr || std::fwrite(bytes.data(), 1, bytes.size(), to) != bytes.size() || std::fflush(to) != 0)
+    throw input_error((standard ? "standard output" : file) + ": cannot be written");
 }
 
 namespace {

@@ -19,6 +19,8 @@ struct fleet_finding {
   std::string most_at;          // the instance
   double root_mean_square = 0;  // over the instances that answered
   std::size_t instances = 0, rising = 0;
+  std::uint64_t proven = 0;   // goroutines, proved by their processes
+  std::size_t proven_at = 0;  // instances
   std::vector<std::string> why;
 };
 struct fleet_view {
@@ -60,7 +62,20 @@ void show_changes(const analysis& a, const symbols& s, const show_options& o, co
 /// `s` in at most `width` columns, its middle left out if need be. `s` is clean.
 std::string fitted(const std::string& s, std::size_t width);
 
+/// All of it, "-" for standard output. Throws input_error.
+void write_file(const std::string& file, const std::string& bytes);
+
+/// A kind of knots that a leash program has proved, as its API tells it.
+struct knot_kind {
+  std::uint64_t knots = 0, goroutines = 0;
+  std::string id;  // of a goroutine in the first of them
+};
+
 // json.cpp
+std::string saved_json(const std::string& target, const std::string& file, std::size_t bytes);
+/// Out of what a leash program answers; empty if it is something else.
+std::vector<knot_kind> read_knots(const std::string& json_text);
+std::string read_picture(const std::string& json_text);
 std::string to_json(const std::vector<analysis>& all, const symbols& s, const show_options& o);
 std::string top_json(const profile& p, const std::vector<site>& sites, const symbols& s);  // one line
 /// The targets in Prometheus' file or HTTP service discovery, as addresses. Throws input_error.

@@ -1,13 +1,11 @@
 // leash report: what `leaks` finds as one HTML page that needs nothing else.
 #include <cstdio>
 #include <ctime>
-#include <memory>
+#include <iostream>
 
 #include "commands.hpp"
 
 namespace leash::cli {
-
-namespace {
 
 std::string escaped(std::string_view s) {
   std::string out;
@@ -32,6 +30,10 @@ std::string escaped(std::string_view s) {
   return out;
 }
 
+namespace {
+
+constexpr std::size_t most_pictures = 12;
+
 constexpr const char* style = R"(<style>
 :root { color-scheme: light dark; --line: #8884; --dim: #888; --red: #c0392b; --amber: #b7791f; }
 body { font: 15px/1.45 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; }
@@ -43,6 +45,8 @@ article.proven { border-left-color: var(--red); } article.suspect { border-left-
 .grade { text-transform: uppercase; font-size: .75rem; letter-spacing: .06em; } .proven .grade { color: var(--red); } .suspect .grade { color: var(--amber); }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem 1rem; margin: .5rem 0; } dt { color: var(--dim); } dd { margin: 0; }
 svg { margin-left: auto; } polyline { fill: none; stroke: currentColor; stroke-width: 1.5; } .dim { color: var(--dim); } summary { cursor: pointer; }
+figure { margin: .8rem 0; border: 1px solid var(--line); border-radius: .3rem; padding: .4rem; overflow-x: auto; } figure img { display: block; margin: 0 auto; max-width: 100%; min-width: min(100%, 36rem); }
+figcaption { color: var(--dim); } svg.flame { margin: .5rem 0; width: 100%; height: auto; } .flame text { font: 12px ui-monospace, monospace; fill: #1b1f24; } .flame rect { stroke: Canvas; }
 </style>)";
 
 /// The counts of the snapshots as a line.
@@ -91,7 +95,26 @@ std::string article(const finding& f, const symbols& s) {
   return out + "</article>\n";
 }
 
-std::string section(const analysis& a, const symbols& s) {
+/// Pictures of the knots that a leash program has proved. They come from outside: as images, they cannot act.
+std::string knots(const std::string& name, const analysis& a, const take_options& o) {
+  if (!a.error.empty() || a.count_of(grade::proven) == 0) return {};
+  const target t(name);
+  std::string out;
+  const std::vector<knot_kind> kinds = read_knots(t.ask_leash("api/leaks", "limit=0", o));
+  for (std::size_t i = 0; i < std::min(kinds.size(), most_pictures); ++i) {
+    const std::string svg = read_picture(t.ask_leash("api/knot", "id=" + kinds[i].id, o));
+    if (svg.empty()) continue;
+    const std::string text = (kinds[i].knots == 1 ? "a knot of " : plural(kinds[i].knots, "knot") + " like this, ") +
+                             plural(kinds[i].goroutines, "goroutine");
+    out += "<figure><figcaption>" + text + "</figcaption><img alt=\"" + text +
+           ": who waits for whom\" src=\"data:image/svg+xml;base64," + base64(svg) + "\"></figure>\n";
+  }
+  if (kinds.size() > most_pictures)
+    out += "<p class=\"dim\">and " + plural(kinds.size() - most_pictures, "more kind") + " of knots</p>\n";
+  return out.empty() ? out : "<h3>Who waits for whom</h3>\n" + out;
+}
+
+std::string section(const analysis& a, const symbols& s, const std::string& pictures) {
   if (!a.error.empty()) return "<h2>" + escaped(a.target) + "</h2><p>Failed: " + escaped(a.error) + "</p>\n";
   std::string out = "<h2>" + escaped(a.target) + "</h2><p>" + plural(a.total, "goroutine") + "; " +
                     plural(a.count_of(grade::proven), "place") + " proven, " +
@@ -102,6 +125,7 @@ std::string section(const analysis& a, const symbols& s) {
   out += ".</p>\n";
   if (!a.proof_was_given) out += "<p class=\"dim\">No proof: " + escaped(a.why_no_proof) + ".</p>\n";
   for (const std::string& n : a.notes) out += "<p class=\"dim\">Note: " + escaped(n) + "</p>\n";
+  out += pictures;
   std::string rest;
   std::size_t left_out = 0;
   for (const finding& f : a.findings) {
@@ -113,6 +137,8 @@ std::string section(const analysis& a, const symbols& s) {
       ++left_out;
     }
   }
+  if (a.total != 0)
+    out += "<details><summary>Where all of them wait</summary>\n" + flame_graph(a.findings, s) + "</details>\n";
   if (left_out != 0)
     out += "<details><summary>" + plural(left_out, "place") + " not suspicious</summary>\n" + rest + "</details>\n";
   return out;
@@ -121,6 +147,8 @@ std::string section(const analysis& a, const symbols& s) {
 }  // namespace
 
 int report(const report_options& o) {
+  if (o.json && o.file == "-")
+    throw input_error("the page and JSON cannot both go to standard output: name a file (-o)");
   symbols s;
   const std::vector<analysis> all = look_at_all(o, s);
   char date[40];
@@ -132,15 +160,13 @@ int report(const report_options& o) {
       "content=\"width=device-width\">"
       "<title>Goroutine leaks</title>\n" +
       std::string(style) + "</head><body>\n<h1>Goroutine leaks</h1><p class=\"dim\">" + date + "</p>\n";
-  for (const analysis& a : all) page += section(a, s);
+  for (std::size_t i = 0; i < all.size(); ++i)
+    page += section(all[i], s, o.series ? std::string() : knots(o.targets[i], all[i], o.take));
   page += "</body></html>\n";
-  if (o.file == "-") {
-    std::fwrite(page.data(), 1, page.size(), stdout);
-  } else {
-    const std::unique_ptr<FILE, int (*)(FILE*)> file(std::fopen(o.file.c_str(), "wb"),
-                                                     [](FILE* f) { return f == nullptr ? 0 : std::fclose(f); });
-    if (!file || std::fwrite(page.data(), 1, page.size(), file.get()) != page.size() || std::fflush(file.get()) != 0)
-      throw input_error(o.file + ": cannot be written");
+  write_file(o.file, page);
+  if (o.json) {
+    std::cout << to_json(all, s, o.show) << "\n";
+  } else if (o.file != "-") {
     std::fprintf(stderr, "written: %s\n", o.file.c_str());
   }
   return exit_code(all, o.fail);

@@ -19,6 +19,9 @@ CREATE INDEX IF NOT EXISTS look_by_instance ON look(instance, time);
 CREATE INDEX IF NOT EXISTS look_by_time ON look(time);
 CREATE TABLE IF NOT EXISTS count(look INTEGER NOT NULL REFERENCES look(id) ON DELETE CASCADE, site INTEGER NOT NULL REFERENCES site(id),
   n INTEGER NOT NULL, PRIMARY KEY(look, site)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS proof_look(look INTEGER PRIMARY KEY REFERENCES look(id) ON DELETE CASCADE);
+CREATE TABLE IF NOT EXISTS proof(look INTEGER NOT NULL REFERENCES look(id) ON DELETE CASCADE, site INTEGER NOT NULL REFERENCES site(id),
+  n INTEGER NOT NULL, PRIMARY KEY(look, site)) WITHOUT ROWID;
 PRAGMA user_version = 1;
 )";
 }  // namespace
@@ -131,6 +134,14 @@ void store::add(const std::vector<look>& round) {
         count.again();
         count.bind(number).bind(number_of_site(site)).bind(static_cast<std::int64_t>(n)).step();
       }
+      if (!l.proof) continue;
+      statement(*this, "INSERT INTO proof_look(look) VALUES(?)").bind(number).step();
+      statement proof(*this,
+                      "INSERT INTO proof(look, site, n) VALUES(?, ?, ?) ON CONFLICT DO UPDATE SET n = n + excluded.n");
+      for (const auto& [site, n] : l.proven) {
+        proof.again();
+        proof.bind(number).bind(number_of_site(site)).bind(static_cast<std::int64_t>(n)).step();
+      }
     }
     run("COMMIT");
   } catch (...) {
@@ -182,7 +193,25 @@ std::vector<look> store::instances(std::int64_t since) const {
               "WHERE time >= ? "
               "GROUP BY address ORDER BY address");
   s.bind(since);
-  while (s.step()) all.push_back({s.text(0), s.number(1), static_cast<std::uint64_t>(s.number(2)), s.text(3), {}});
+  while (s.step())
+    all.push_back({s.text(0), s.number(1), static_cast<std::uint64_t>(s.number(2)), s.text(3), {}, false, {}});
+  return all;
+}
+
+std::map<named_site, std::map<std::string, std::uint64_t>> store::proofs(std::int64_t since) const {
+  std::map<named_site, std::map<std::string, std::uint64_t>> all;
+  statement s(
+      *this,
+      "SELECT function, file, line, entry, state, kind, address, n FROM proof JOIN site ON site.id = proof.site "
+      "JOIN look ON look.id = proof.look JOIN instance ON instance.id = look.instance WHERE look.id IN "
+      "(SELECT max(look.id) FROM proof_look JOIN look ON look.id = proof_look.look WHERE time >= ? GROUP BY "
+      "instance)");
+  s.bind(since);
+  while (s.step()) {
+    const named_site site{s.text(0), s.text(1), static_cast<std::uint32_t>(s.number(2)),
+                          s.text(3), s.text(4), s.text(5)};
+    all[site][s.text(6)] += static_cast<std::uint64_t>(s.number(7));
+  }
   return all;
 }
 

@@ -25,6 +25,8 @@ struct look {
   std::uint64_t goroutines = 0;
   std::string error;  // not empty: there was no answer
   std::vector<std::pair<named_site, std::uint64_t>> counts;
+  bool proof = false;  // the process was asked what it can prove, and told it:
+  std::vector<std::pair<named_site, std::uint64_t>> proven;
 };
 
 /// Of one site at one instance, oldest first; looks that did not see it count 0.
@@ -44,6 +46,8 @@ class store {
   std::map<named_site, std::map<std::string, series>> history(std::int64_t since, std::size_t most) const;
   /// The instances seen since then, each with its last look (without counts).
   std::vector<look> instances(std::int64_t since) const;
+  /// What each instance proved when it was last asked for proof since then: goroutines by site and instance.
+  std::map<named_site, std::map<std::string, std::uint64_t>> proofs(std::int64_t since) const;
   /// Forgets what is older.
   void forget(std::int64_t before);
 

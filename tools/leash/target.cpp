@@ -105,7 +105,10 @@ std::optional<profile> target::take_proof(symbols& s, const take_options& o, std
     return {};
   }
   try {
-    return read_profile(std::move(a.body), s, text_);
+    profile p = read_profile(std::move(a.body), s, text_);
+    if (p.of_leaks) return p;
+    why_not = "what it answers is not a goroutineleak profile, but one of all goroutines";
+    return {};
   } catch (const input_error& e) {
     why_not = std::string("its goroutineleak profile cannot be read: ") + e.what();
     return {};
@@ -123,6 +126,52 @@ std::string target::take_raw(const take_options& o, int form, bool proof) const 
   answer a = get(proof ? "goroutineleak" : "goroutine", form, o);
   if (a.status != 200) fail(text_, "the answer is HTTP " + std::to_string(a.status));
   return std::move(a.body);
+}
+
+std::string target::take_trace(const take_options& o, const trace_options& t) const {
+  if (kind_ != kind::base) fail(text_, "a trace is recorded by a process: name its address (http://host:6060)");
+  address a = address_;
+  const bool of_leash = t.perfetto || t.last.count() != 0;
+  const auto seconds = [](std::chrono::milliseconds d) {
+    return std::to_string(std::chrono::ceil<std::chrono::seconds>(d).count());
+  };
+  if (of_leash) {
+    a.path.resize(a.path.size() - std::string_view("pprof").size());
+    a.path += "leash/trace";
+    a.query = (t.last.count() != 0 ? "last=" + seconds(t.last) : "seconds=" + seconds(t.during)) +
+              (t.perfetto ? "&format=perfetto" : "&format=go");
+  } else {
+    a.path += "/trace";
+    a.query = "seconds=" + seconds(t.during);
+  }
+  fetch_options patient = o.fetch;
+  if (t.last.count() == 0) patient.timeout += t.during;
+  answer got;
+  try {
+    got = fetch(a, patient);
+  } catch (const input_error& e) {
+    fail(a.text(), e.what());
+  }
+  if (got.status != 200) {
+    std::string why = "the answer is HTTP " + std::to_string(got.status);
+    if (got.status == 404 && of_leash) why += " (only leash programs record what --perfetto and --last ask for)";
+    fail(a.text(), why);
+  }
+  return std::move(got.body);
+}
+
+std::string target::ask_leash(const std::string& path, const std::string& query, const take_options& o) const {
+  if (kind_ != kind::base) return {};
+  address a = address_;
+  a.path.resize(a.path.size() - std::string_view("pprof").size());
+  a.path += "leash/" + path;
+  a.query = query;
+  try {
+    answer got = fetch(a, o.fetch);
+    return got.status == 200 ? std::move(got.body) : std::string();
+  } catch (const input_error&) {
+    return {};
+  }
 }
 
 observation observe(const target& t, symbols& s, const take_options& o,

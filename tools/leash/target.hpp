@@ -18,6 +18,12 @@ struct take_options {
   std::chrono::milliseconds during{0}, every{10'000};
 };
 
+struct trace_options {
+  std::chrono::milliseconds during{5'000};  // from now
+  std::chrono::milliseconds last{0};        // instead: what a leash program has recorded last
+  bool perfetto = false;
+};
+
 /// A process, or files.
 class target {
  public:
@@ -33,6 +39,10 @@ class target {
   profile take_counts(symbols& s, const take_options& o) const;
   /// The goroutineleak profile; none, with the reason, if the target has none. The process collects garbage for it.
   std::optional<profile> take_proof(symbols& s, const take_options& o, std::string& why_not) const;
+  /// What the process records of its execution meanwhile: Go's trace, of leash programs also Perfetto's.
+  std::string take_trace(const take_options& o, const trace_options& t) const;
+  /// What a leash program answers to this path below /debug/leash/; empty: it is none, or does not.
+  std::string ask_leash(const std::string& path, const std::string& query, const take_options& o) const;
   /// Bytes as the process or file gives them; form: 0, 1, 2.
   std::string take_raw(const take_options& o, int form, bool proof) const;
 
