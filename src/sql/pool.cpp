@@ -21,6 +21,9 @@ open_place::~open_place() {
   if (pool_ != nullptr) pool_->open.fetch_sub(1, std::memory_order_relaxed);
 }
 
+// One that came back just now is not looked at: under load that would be a system call for each statement.
+constexpr nanoseconds idle_for_a_while = std::chrono::milliseconds(1);
+
 // --- later
 
 // As after_func, for a callable that borrows nothing: whoever acquires while no timer is armed has nothing to do with
@@ -101,7 +104,7 @@ task<std::unique_ptr<session>> pool_core::take_one() {
       }
     }
     if (s == nullptr) co_return co_await open_one();
-    if (s->d->lost_while_idle()) {
+    if (now() - s->idle_since >= idle_for_a_while && s->d->lost_while_idle()) {
       s->broken = true;
       replaced.fetch_add(1, std::memory_order_relaxed);
     }

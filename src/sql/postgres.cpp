@@ -210,8 +210,8 @@ class postgres_driver final : public driver {
     // PQcancel heeds it, and nothing else: a host that does not answer must not keep a thread of the pool.
     if (!limited) add("tcp_user_timeout", timeout.c_str());
     add(nullptr, nullptr);
-    // It looks up names, which blocks.
-    c_.reset(co_await blocking([&] { return PQconnectStartParams(keys.data(), values.data(), 0); }));
+    // It looks up names, which blocks. Kept inside of the call: what that returns is dropped if this is cut short meanwhile.
+    co_await blocking([&] { c_.reset(PQconnectStartParams(keys.data(), values.data(), 0)); });
     if (c_ == nullptr) throw std::bad_alloc();
     PQsetNoticeReceiver(c_.get(), [](void*, const PGresult*) {}, nullptr);
     for (PostgresPollingStatusType next = PGRES_POLLING_WRITING; next != PGRES_POLLING_OK;
