@@ -28,6 +28,7 @@
 #include <leash/suspects.hpp>
 #include <leash/task.hpp>
 #include <leash/testing.hpp>
+#include <leash/trace.hpp>
 #include <leash/tracked.hpp>
 #include <leash/version.hpp>
 #include <leash/wait_group.hpp>

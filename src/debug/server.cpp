@@ -47,6 +47,7 @@ using namespace std::chrono_literals;
 namespace {
 
 constexpr auto request_time = 10s, piece_time = 30s, idle_time = 120s;
+constexpr auto pause_at_most = 250ms;  // of a source that waits: who asked may have gone
 constexpr std::size_t most_head = 8192;
 constexpr std::string_view unix_prefix = "unix:";
 constexpr double share_of_thread = 0.5, most_saved_seconds = 10;
@@ -141,6 +142,9 @@ struct server::state {
       : o(std::move(options)),
         requests(std::max(1u, o.max_requests_per_second), 2.0 * std::max(1u, o.max_requests_per_second)) {
     for (std::string& h : o.hosts) h = host_only(h);
+    v.trace_memory = o.trace_memory;
+    if (v.trace_memory < std::size_t{128} << 10 || v.trace_memory > std::size_t{1} << 30)
+      throw std::invalid_argument("leash::debug::serve: trace_memory must lie between 128 KiB and 1 GiB");
     try {
       if (address.starts_with(unix_prefix)) {
         listen_on_path(address.substr(unix_prefix.size()));
@@ -377,6 +381,10 @@ class session : public std::enable_shared_from_this<session> {
     charge(from);
     if (piece_.empty()) {
       if (!more) return end_source();
+      if (auto const then = source_->not_before(); then > steady::now()) {
+        pause_.expires_at(std::min(then, steady::now() + pause_at_most));
+        return pause_.async_wait([self = shared_from_this()](error_code) { self->pump(); });
+      }
       return net::post(stream_.get_executor(), [self = shared_from_this()] { self->pump(); });
     }
     stream_.expires_after(piece_time);
@@ -421,6 +429,7 @@ class session : public std::enable_shared_from_this<session> {
 
   server::state& s_;
   beast::basic_stream<any_protocol> stream_;
+  net::steady_timer pause_{stream_.get_executor()};
   std::list<session*>::iterator place_;
   beast::flat_buffer buffer_{64 << 10};
   std::optional<http::request_parser<http::string_body>> parser_;

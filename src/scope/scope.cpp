@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <leash/scope.hpp>
+#include <leash/trace.hpp>
 #include <string>
 
 namespace leash {
@@ -111,6 +112,8 @@ void scope_core::add(goroutine_core* g, bool has_place) {
   if (limit != 0 && !has_place) {
     spin_guard guard(lock);
     if (running >= limit) {
+      if (observed_everywhere.load(std::memory_order_relaxed) != 0) [[unlikely]]
+        note_create(g);
       g->next = nullptr;
       (waiting_tail != nullptr ? waiting_tail->next : waiting_head) = g;
       waiting_tail = g;

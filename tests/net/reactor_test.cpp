@@ -92,7 +92,7 @@ TEST_P(Reactor, a_worker_that_computes_holds_up_nobody) {
 TEST_P(Reactor, busy_workers_see_to_it_in_between) {
   run_plain(GetParam(), []() -> task<> {
     auto [a, b] = co_await tcp_streams();
-    bool done = false;
+    std::atomic<bool> done{false};
     co_await with_scope([&](scope& s) -> task<> {
       for (int i = 0; i < 8; ++i)  // more than workers, and never idle
         s.go([&done]() -> task<> {

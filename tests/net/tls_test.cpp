@@ -162,8 +162,8 @@ LEASH_TEST_REAL(Tls, a_write_that_was_cut_short_corrupts_nothing) {
     co_await parked("writer", "IO wait");  // nobody reads
     s.cancel("enough");
   });
+  bool broken = false;
   co_await with_scope([&](scope& s) -> task<> {
-    bool broken = false;
     s.go([&]() -> task<> {
       std::vector<char> in(1 << 16);
       std::string end;

@@ -1,0 +1,26 @@
+# leash::http: an HTTP server and client on leash::net, with Beast's parser (headers only) and zlib. Its public headers need none
+# of these but http/json.hpp, which needs nlohmann-json.
+set(LEASH_HAS_HTTP OFF)
+if(LEASH_BUILD_HTTP)
+  find_package(ZLIB QUIET)
+  if(LEASH_HAS_NET AND ZLIB_FOUND)
+    set(LEASH_HAS_HTTP ON)
+  else()
+    message(STATUS "Left out: leash::http (needs leash::net; Debian: zlib1g-dev)")
+  endif()
+else()
+  message(STATUS "Left out: leash::http (LEASH_BUILD_HTTP is off)")
+endif()
+
+if(LEASH_HAS_HTTP)
+  file(GLOB http_headers CONFIGURE_DEPENDS include/leash/http.hpp include/leash/http/*.hpp)
+  file(GLOB http_sources CONFIGURE_DEPENDS src/http/*.cpp)
+  add_library(leash_http ${http_sources})
+  add_library(leash::http ALIAS leash_http)
+  set_target_properties(leash_http PROPERTIES EXPORT_NAME http VERSION ${PROJECT_VERSION}
+                        SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR})
+  target_sources(leash_http PUBLIC FILE_SET HEADERS BASE_DIRS include FILES ${http_headers})
+  target_include_directories(leash_http PRIVATE src)
+  target_link_libraries(leash_http PUBLIC leash_net PRIVATE ZLIB::ZLIB)
+  leash_own(leash_http)
+endif()
