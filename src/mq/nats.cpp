@@ -15,13 +15,12 @@
 //      which the server drops one (it has the same id).
 #include <leash/blocking.hpp>
 #include <leash/mq.hpp>
+#include <leash/mutex.hpp>
 
 #if LEASH_MQ_NATS
 #include <nats/nats.h>
 
 #include <algorithm>
-#include <atomic>
-#include <cstdlib>
 #include <mutex>
 #include <string>
 #include <string_view>
@@ -30,8 +29,8 @@ namespace leash::mq {
 
 namespace {
 
-constexpr nanoseconds first_waits = std::chrono::milliseconds(250);  // on the server, for a message; without order
-constexpr nanoseconds looks_again = std::chrono::milliseconds(20);   // ordered: at all partitions
+// On the server, for a message. What comes after that waits in the client for the next fetch.
+constexpr nanoseconds fetch_waits = std::chrono::milliseconds(250), partition_waits = std::chrono::milliseconds(10);
 
 template <class T, void (*Destroy)(T*)>
 struct destroys {
@@ -40,6 +39,7 @@ struct destroys {
 using options_ptr = std::unique_ptr<natsOptions, destroys<natsOptions, natsOptions_Destroy>>;
 using connection_ptr = std::unique_ptr<natsConnection, destroys<natsConnection, natsConnection_Destroy>>;
 using context_ptr = std::unique_ptr<jsCtx, destroys<jsCtx, jsCtx_Destroy>>;
+using subscription_ptr = std::unique_ptr<natsSubscription, destroys<natsSubscription, natsSubscription_Destroy>>;
 using message_ptr = std::unique_ptr<natsMsg, destroys<natsMsg, natsMsg_Destroy>>;
 using stream_info_ptr = std::unique_ptr<jsStreamInfo, destroys<jsStreamInfo, jsStreamInfo_Destroy>>;
 
@@ -118,31 +118,38 @@ class nats_store : public store {
   }
 
   task<nanoseconds> take(std::vector<delivery>& into, std::size_t most, nanoseconds visible_again) override {
-    nanoseconds look_again = nanoseconds::zero();
+    auto const alone = co_await taking_.lock();
     co_await blocking([&] {
-      make_consumers(visible_again);
+      subscribe(visible_again);
       if (!o_.ordered_by_key) {
-        while (into.size() < most && take_one(0, into.empty() ? first_waits : nanoseconds::zero(), into)) {
+        // One by one: asked for more, the client (3.4) writes past its list when some of an earlier request have come late.
+        for (std::size_t before = 0; into.size() < most; before = into.size()) {
+          fetch(*subscriptions_.front(), into, !into.empty());
+          if (into.size() == before) break;
         }
         return;
       }
-      std::uint32_t const first = first_.fetch_add(1, std::memory_order_relaxed);
-      for (std::uint32_t i = 0; i < o_.partitions && into.size() < most; ++i)
-        take_one((first + i) % o_.partitions, nanoseconds::zero(), into);
-      if (into.empty()) look_again = looks_again;
+      for (std::size_t i = 0; i < subscriptions_.size() && into.size() < most; ++i)
+        fetch(*subscriptions_[(first_ + i) % subscriptions_.size()], into, true);
+      ++first_;
     });
-    co_return look_again;
+    co_return nanoseconds::zero();  // it has waited on the server
   }
 
   task<bool> acknowledge(const delivery& d) override {
-    co_await blocking([&] { ask(leased(d), "+ACK", o_.answer_within, "cannot acknowledge a message"); });  // N1
+    co_await blocking([&] {  // N1
+      jsErrCode js{};
+      check(natsMsg_AckSync(leased(d), &js_options_, &js), js, "cannot acknowledge a message");
+    });
     if (o_.ordered_by_key) changed();
     co_return true;
   }
   task<bool> put_back(const delivery& d, nanoseconds after, bool) override {
-    std::string const nak =
-        after > nanoseconds::zero() ? "-NAK {\"delay\":" + std::to_string(after.count()) + "}" : "-NAK";
-    co_await blocking([&] { ask(leased(d), nak, o_.answer_within, "cannot put a message back"); });
+    co_await blocking([&] {
+      std::int64_t const ms = (after.count() + 999'999) / 1'000'000;
+      check(natsMsg_NakWithDelay(leased(d), ms, nullptr), 0, "cannot put a message back");
+      check(natsConnection_FlushTimeout(connection_.get(), wait_ms()), 0, "cannot put a message back");
+    });
     changed();
     co_return true;
   }
@@ -156,13 +163,14 @@ class nats_store : public store {
       set(m, attempt_header, std::to_string(d.what.attempt));
       set(m, id_header, d.what.id);
       send(m, "dead-" + d.what.id);
-      ask(leased(d), "+ACK", o_.answer_within, "cannot take out a dead letter");
+      jsErrCode js{};
+      check(natsMsg_AckSync(leased(d), &js_options_, &js), js, "cannot take out a dead letter");
     });
     changed();
     co_return true;
   }
   task<bool> extend(const delivery& d, nanoseconds) override {
-    co_await blocking([&] { ask(leased(d), "+WPI", o_.answer_within, "cannot keep a message"); });
+    co_await blocking([&] { check(natsMsg_InProgress(leased(d), nullptr), 0, "cannot keep a message"); });
     co_return true;
   }
 
@@ -233,8 +241,7 @@ class nats_store : public store {
   std::int64_t wait_ms() const noexcept { return std::max<std::int64_t>(1, o_.answer_within.count() / 1'000'000); }
   std::uint32_t consumers() const noexcept { return o_.ordered_by_key ? o_.partitions : 1; }
   std::string consumer(std::uint32_t i) const { return o_.ordered_by_key ? "p" + std::to_string(i) : "all"; }
-  /// Where the server waits to hear of a delivery.
-  static const std::string& leased(const delivery& d) noexcept { return *static_cast<std::string*>(d.lease.get()); }
+  static natsMsg* leased(const delivery& d) noexcept { return static_cast<natsMsg*>(d.lease.get()); }
 
   void connect() {
     natsOptions* options = nullptr;
@@ -276,9 +283,10 @@ class nats_store : public store {
   }
 
   /// Once, with the first take: it says how long a message is to be invisible.
-  void make_consumers(nanoseconds visible_again) {
-    std::lock_guard guard(making_);
-    if (made_) return;
+  void subscribe(nanoseconds visible_again) {
+    if (subscriptions_.size() == consumers()) return;
+    subscriptions_.clear();
+    std::vector<subscription_ptr> all;
     for (std::uint32_t i = 0; i < consumers(); ++i) {
       std::string const name = consumer(i);
       std::string const filter = subject_ + "m." + (o_.ordered_by_key ? std::to_string(i) : "*");
@@ -292,53 +300,41 @@ class nats_store : public store {
       cfg.MaxAckPending = o_.ordered_by_key ? 1 : 65'536;
       jsErrCode js{};
       check(js_AddConsumer(nullptr, js_.get(), stream_.c_str(), &cfg, nullptr, &js), js, "its consumer cannot be made");
+      jsSubOptions bound;
+      jsSubOptions_Init(&bound);
+      bound.Stream = stream_.c_str();
+      bound.Consumer = name.c_str();
+      bound.ManualAck = true;
+      natsSubscription* sub = nullptr;
+      check(js_PullSubscribe(&sub, js_.get(), filter.c_str(), name.c_str(), nullptr, &bound, &js), js,
+            "cannot subscribe");
+      all.emplace_back(sub);
     }
-    made_ = true;
+    subscriptions_ = std::move(all);
   }
 
-  /// Sends a request and waits for its answer.
-  message_ptr ask(const std::string& subject, const std::string& text, nanoseconds within, const char* what) const {
-    natsMsg* m = nullptr;
-    check(natsConnection_Request(&m, connection_.get(), subject.c_str(), text.data(), static_cast<int>(text.size()),
-                                 std::max<std::int64_t>(1, within.count() / 1'000'000)),
-          0, what);
-    return message_ptr(m);
-  }
-
-  /// One request for one message, answered once: with it, or with a status (there is none). So nothing is ever on its way
-  /// to who does not wait for it, as it would be with the client's own subscriptions, which keep what comes too late. False:
-  /// there is none.
-  bool take_one(std::uint32_t from, nanoseconds wait, std::vector<delivery>& into) const {
-    std::string const where = "$JS.API.CONSUMER.MSG.NEXT." + stream_ + "." + consumer(from);
-    std::string const text = wait > nanoseconds::zero()
-                                 ? "{\"batch\":1,\"expires\":" + std::to_string(wait.count()) + "}"
-                                 : std::string("{\"batch\":1,\"no_wait\":true}");
-    message_ptr const m = ask(where, text, wait + o_.answer_within, "cannot take messages");
-    const char* const reply = natsMsg_GetReply(m.get());
-    std::string const settle_at = reply != nullptr ? reply : "";
-    if (!settle_at.starts_with("$JS.ACK.")) {
-      std::string const status = header(m.get(), "Status");
-      if (status.empty() || status == "404" || status == "408" || status == "409") return false;
-      throw error(failure::unavailable, "queue '" + o_.name + "' at " + o_.url + ": cannot take messages: status " +
-                                            status + " " + header(m.get(), "Description"));
+  void fetch(natsSubscription& from, std::vector<delivery>& into, bool at_once) {
+    jsFetchRequest ask;
+    jsFetchRequest_Init(&ask);
+    ask.Batch = 1;
+    ask.Expires = (at_once ? partition_waits : fetch_waits).count();
+    natsMsgList list{};
+    natsStatus const s = natsSubscription_FetchRequest(&list, &from, &ask);
+    for (int i = 0; i < list.Count; ++i) {
+      message_ptr m(std::exchange(list.Msgs[i], nullptr));
+      jsMsgMetaData* meta = nullptr;
+      if (natsMsg_GetMetaData(&meta, m.get()) != NATS_OK) continue;
+      delivery d;
+      d.what = {std::to_string(meta->Sequence.Stream), header(m.get(), key_header), body_of(m.get()),
+                static_cast<std::uint32_t>(meta->NumDelivered)};
+      jsMsgMetaData_Destroy(meta);
+      d.lease = std::shared_ptr<natsMsg>(m.release(), natsMsg_Destroy);
+      into.push_back(std::move(d));
     }
-    // $JS.ACK.[domain.account.]stream.consumer.delivered.stream sequence.consumer sequence.time.pending[.token]
-    std::vector<std::string> tokens;
-    for (std::size_t at = 0; at <= settle_at.size();) {
-      std::size_t const end = std::min(settle_at.find('.', at), settle_at.size());
-      tokens.push_back(settle_at.substr(at, end - at));
-      at = end + 1;
-    }
-    std::size_t const first = tokens.size() >= 11 ? 4 : 2;
-    if (tokens.size() < first + 5)
-      throw error(failure::broken,
-                  "queue '" + o_.name + "' at " + o_.url + ": a delivery without its place: " + settle_at);
-    delivery d;
-    d.what = {tokens[first + 3], header(m.get(), key_header), body_of(m.get()),
-              static_cast<std::uint32_t>(std::strtoul(tokens[first + 2].c_str(), nullptr, 10))};
-    d.lease = std::make_shared<std::string>(settle_at);
-    into.push_back(std::move(d));
-    return true;
+    natsMsgList_Destroy(&list);
+    if (s != NATS_OK && s != NATS_TIMEOUT && s != NATS_NOT_FOUND) fail(s, 0, "cannot take messages");
+    if (s == NATS_TIMEOUT && natsConnection_Status(connection_.get()) != NATS_CONN_STATUS_CONNECTED)
+      fail(NATS_CONNECTION_DISCONNECTED, 0, "cannot take messages");
   }
 
   message_ptr make(const std::string& subject, const std::string& body) const {
@@ -388,9 +384,9 @@ class nats_store : public store {
   connection_ptr connection_;
   jsOptions js_options_{};
   context_ptr js_;
-  std::mutex making_;
-  bool made_ = false;
-  std::atomic<std::uint32_t> first_{0};
+  mutex taking_;  // of what follows
+  std::vector<subscription_ptr> subscriptions_;
+  std::size_t first_ = 0;
   std::atomic<std::uint32_t> next_{0};
 };
 
