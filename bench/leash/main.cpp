@@ -2,6 +2,7 @@
 #include <cstdlib>
 #include <exception>
 #include <map>
+#include <optional>
 #include <string>
 
 #include "harness.hpp"
@@ -26,13 +27,17 @@ void require(bool holds, const char* what) {
 }
 
 static int usage(const char* problem) {
-  std::fprintf(stderr, "leash_bench: %s\nusage: leash_bench --row NAME [--workers N] [--divide N]; rows:\n", problem);
+  std::fprintf(
+      stderr, "leash_bench: %s\nusage: leash_bench --row NAME [--workers N] [--divide N] [--note trace|waits]; rows:\n",
+      problem);
   for (const auto& [name, measure] : rows()) std::fprintf(stderr, "  %s\n", name.c_str());
   return 2;
 }
 
 static int main(int argc, char** argv) {
   std::string name;
+  std::optional<leash::trace_recording> recording;
+  std::optional<leash::wait_profiling> waits;
   for (int i = 1; i < argc; i += 2) {
     const std::string flag = argv[i];
     if (i + 1 == argc) return usage("an argument lacks its value or is unknown");
@@ -43,6 +48,10 @@ static int main(int argc, char** argv) {
       workers = static_cast<unsigned>(number);
     } else if (flag == "--divide" && number > 0) {
       divide = static_cast<std::size_t>(number);
+    } else if (flag == "--note" && argv[i + 1] == std::string("trace")) {
+      recording.emplace();
+    } else if (flag == "--note" && argv[i + 1] == std::string("waits")) {
+      waits.emplace();
     } else {
       return usage(("bad argument: " + flag + " " + argv[i + 1]).c_str());
     }

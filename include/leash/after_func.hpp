@@ -47,7 +47,8 @@ struct pending_start_of : pending_start {
   }
 };
 
-void arm_start(pending_start*, nanoseconds after);
+/// borrows: its callable may refer to frames of the goroutine that arms it.
+void arm_start(pending_start*, nanoseconds after, bool borrows = true);
 void watch_start(pending_start*, context_core*);
 bool stop_start(pending_start*) noexcept;
 

@@ -41,6 +41,13 @@ inline constexpr unbounded_t unbounded{};
 
 enum class try_result : std::uint8_t { done, full, closed };
 
+/// What a value in a buffer is there for.
+enum class chan_kind : std::uint8_t {
+  queue,      // one receiver takes it
+  broadcast,  // each receiver takes it: that there is one does not serve who waits for the next
+  watch,      // as broadcast, and the next send destroys it
+};
+
 /// A value in the buffer that is not plain, or whose buffer has no bound; the value follows.
 struct chan_node {
   chan_node* next = nullptr;
@@ -50,8 +57,9 @@ struct chan_core : object {
   std::atomic<std::uint32_t> senders{1}, receivers{1};
   std::atomic<std::uint32_t> sides{2};  // the channel lives until both are gone
   spin_lock lock;
-  std::atomic<bool> closed{false};  // written under the lock, as all below
-  bool single = false;              // fixed: the first value that is taken closes the channel
+  std::atomic<bool> closed{false};    // written under the lock, as all below
+  bool single = false;                // fixed: the first value that is taken closes the channel
+  chan_kind kind = chan_kind::queue;  // fixed
   std::uint32_t in_transit = 0;
   std::size_t capacity;
   std::atomic<std::size_t> buffered{0};  // written under the lock

@@ -1,12 +1,16 @@
 // All of leash.
 #pragma once
 #include <leash/after_func.hpp>
+#include <leash/as_completed.hpp>
 #include <leash/blocking.hpp>
+#include <leash/blocking_limit.hpp>
 #include <leash/boundary.hpp>
+#include <leash/broadcast.hpp>
 #include <leash/cancel.hpp>
 #include <leash/channel.hpp>
 #include <leash/condition.hpp>
 #include <leash/context.hpp>
+#include <leash/every.hpp>
 #include <leash/gather.hpp>
 #include <leash/leak.hpp>
 #include <leash/looking.hpp>
@@ -18,10 +22,14 @@
 #include <leash/semaphore.hpp>
 #include <leash/shared.hpp>
 #include <leash/shared_mutex.hpp>
+#include <leash/shutdown.hpp>
+#include <leash/single_flight.hpp>
 #include <leash/sleep.hpp>
 #include <leash/suspects.hpp>
 #include <leash/task.hpp>
 #include <leash/testing.hpp>
+#include <leash/trace.hpp>
 #include <leash/tracked.hpp>
 #include <leash/version.hpp>
 #include <leash/wait_group.hpp>
+#include <leash/watch.hpp>

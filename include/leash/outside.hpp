@@ -59,7 +59,6 @@ class outside_wait : public waiter {
   };
   outside_wait(wait_reason r, const operations& how) noexcept : waiter(r), how_(&how) {}
   bool has_ended() const noexcept { return now() == stage::ended; }
-  bool cancel_asked() const noexcept { return asked_.load(std::memory_order_relaxed); }
 
  private:
   friend bool settle(goroutine_core*) noexcept;
@@ -71,7 +70,7 @@ class outside_wait : public waiter {
   const operations* how_;
   std::atomic<stage> stage_{stage::idle};
   bool awaited_ = false;  // its goroutine is parked until the end
-  std::atomic<bool> asked_{false};
+  bool asked_ = false;
   std::uint8_t parts_ = 0;
 };
 

@@ -148,6 +148,10 @@ struct scope_core : context_core {
   /// S1. Links g, makes it this scope's, and schedules it (or puts it in line for a place).
   void add(goroutine_core* g, bool has_place);
   void remove(goroutine_core* g) noexcept;
+  /// A place under the limit, if one is free; add() with has_place takes it over.
+  bool take_place() noexcept;
+  /// Who is first in line for the place gets it.
+  void give_place() noexcept;
   /// Nothing may be started any more.
   void close() noexcept;
   // A remote handle keeps the scope's memory: a reclaim may cut the join that waits for it.
@@ -215,6 +219,20 @@ class [[nodiscard]] scope_join_operation : public operation_base {
  private:
   friend class scope_wait;
   scope_core* scope_;
+};
+
+/// A place that was taken; given back unless a member takes it over.
+class kept_place {
+ public:
+  explicit kept_place(scope_core* s) noexcept : s_(s) {}
+  kept_place(const kept_place&) = delete;
+  ~kept_place() {
+    if (s_ != nullptr) s_->give_place();
+  }
+  void taken_over() noexcept { s_ = nullptr; }
+
+ private:
+  scope_core* s_;
 };
 
 class place_wait : public waiter {
@@ -301,6 +319,27 @@ class scope : scope_core {
     return launch(std::source_location::current(), nullptr, false, std::forward<F>(f), std::forward<Args>(args)...);
   }
 
+  /// As go, if a place is free under max_children; else nothing is started, and f and args are untouched: for who sheds
+  /// load instead of letting it wait.
+  ///
+  /// Returns: the handle; nullopt, max_children goroutines of the scope have not ended. Without a limit never.
+  /// Never waits. Cancellation, thread safety, errors: as go.
+#define LEASH_TRY_GO(types, parameters, kept_types, forwarded)                                         \
+  template <LEASH_PLAIN types>                                                                         \
+    requires(std::constructible_from<std::decay_t<F>, F> && !std::same_as<std::decay_t<F>, named>)     \
+  std::optional<goroutine<body_t<LEASH_PLAIN kept_types>>> try_go(                                     \
+      LEASH_PLAIN parameters, std::source_location where = std::source_location::current()) {          \
+    return try_launch(where, nullptr, LEASH_PLAIN forwarded);                                          \
+  }                                                                                                    \
+  template <LEASH_PLAIN types>                                                                         \
+    requires std::constructible_from<std::decay_t<F>, F>                                               \
+  std::optional<goroutine<body_t<LEASH_PLAIN kept_types>>> try_go(                                     \
+      named n, LEASH_PLAIN parameters, std::source_location where = std::source_location::current()) { \
+    return try_launch(where, &n.name, LEASH_PLAIN forwarded);                                          \
+  }
+  LEASH_EACH_ARITY(LEASH_TRY_GO, kept)
+#undef LEASH_TRY_GO
+
   /// As go, but waits for a free place under max_children and, where f takes a trailing ready_signal, until the
   /// goroutine calls it (or ends without). Wait reasons: `start`, `chan receive`.
   template <class F, kept... Args>
@@ -367,17 +406,33 @@ class scope : scope_core {
   void adopt(goroutine_core*, std::string* name, bool has_place, std::source_location where);
 
   template <class F, class... Args>
+  auto launch_in(kept_place& place, std::source_location where, std::string* name, F&& f, Args&&... args) {
+    auto h = launch(where, name, true, std::forward<F>(f), std::forward<Args>(args)...);
+    place.taken_over();
+    return h;
+  }
+  template <class F, class... Args>
+  std::optional<goroutine<body_t<F, kept_t<Args>...>>> try_launch(std::source_location where, std::string* name, F&& f,
+                                                                  Args&&... args) {
+    if (!take_place()) return std::nullopt;
+    kept_place place(this);
+    return launch_in(place, where, name, std::forward<F>(f), std::forward<Args>(args)...);
+  }
+  template <class F, class... Args>
   task<goroutine<body_t<F, kept_t<Args>...>>> start_plain(std::string name, F&& f, Args&&... args) {
     std::source_location const where = co_await awaited_at{};
     co_await place_operation(this);
-    co_return launch(where, &name, true, std::forward<F>(f), std::forward<Args>(args)...);
+    kept_place place(this);
+    co_return launch_in(place, where, &name, std::forward<F>(f), std::forward<Args>(args)...);
   }
   template <class F, class... Args>
   task<goroutine<body_t<F, kept_t<Args>..., ready_signal>>> start_ready(std::string name, F&& f, Args&&... args) {
     std::source_location const where = co_await awaited_at{};
     co_await place_operation(this);
+    kept_place place(this);
     auto [open, opened] = channel<std::monostate>();
-    auto h = launch(where, &name, true, std::forward<F>(f), std::forward<Args>(args)..., ready_signal(std::move(open)));
+    auto h =
+        launch_in(place, where, &name, std::forward<F>(f), std::forward<Args>(args)..., ready_signal(std::move(open)));
     (void)co_await opened.recv();
     co_return h;
   }

@@ -25,6 +25,7 @@
 #include <leash/run_queue.hpp>
 #include <leash/spawn_stack.hpp>
 #include <leash/timers.hpp>
+#include <leash/trace_chunk.hpp>
 #include <memory>
 #include <mutex>
 #include <source_location>
@@ -39,6 +40,14 @@ class blocking_pool;
 
 enum class after_resume : std::uint8_t { nothing, finish, unwind, yield };
 
+/// What a worker has in hand while something is noted (trace.hpp); its own, but that nothing is being noted is seen by all.
+struct trace_writer {
+  std::atomic<bool> noting{false};
+  trace_piece* piece = nullptr;
+  goroutine_core* noted = nullptr;  // what was run last, as it was then
+  std::uint64_t id = 0, word = 0;
+};
+
 /// How many had been taken from a worker's queue, and for how many looks that has not changed.
 struct queue_seen {
   std::uint32_t taken = 0, looks = 0;
@@ -49,6 +58,8 @@ struct worker {
   std::uint32_t index = 0;
   after_resume after = after_resume::nothing;
   bool single = false;  // the only worker: nobody steals
+  std::atomic<std::uint8_t> unusual{
+      0};  // bits, see trace.hpp; 0: not simulated, and nothing is noted of its goroutines
   goroutine_core* current = nullptr;
   const std::byte* stack_top = nullptr;  // what lies below it on the thread's stack dies when the goroutine suspends
   std::uint32_t chain = 0;               // goroutines taken from `next` in a row
@@ -75,6 +86,9 @@ struct worker {
   bool in_reactor = false;
   goroutine_core* completed = nullptr;  // claimed in the reactor, by `next`: runnable when that has returned
   goroutine_core* last_completed = nullptr;
+
+  alignas(64) trace_writer trace;
+  std::atomic<std::int32_t> thread{0};  // the kernel's id of its thread; 0: it does not run
 
   std::uint64_t next_random() noexcept {
     random ^= random << 13;

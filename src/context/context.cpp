@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <leash/cancel.hpp>
 #include <leash/context.hpp>
+#include <leash/trace.hpp>
 
 namespace leash {
 
@@ -88,6 +89,8 @@ void end_context(context_core* top, context_error e, std::shared_ptr<const cance
     hold(top);
     top->next_ended = nullptr;
   }
+  if (observed_everywhere.load(std::memory_order_relaxed) != 0) [[unlikely]]
+    note_cancel(why != nullptr ? why->where : std::source_location{});
   context_core* last = top;
   for (context_core* n = top; n != nullptr; n = n->next_ended) {
     spin_guard guard(n->lock);

@@ -1,5 +1,6 @@
 // What the endpoints and the HTTP server say to each other. Nothing here knows of sockets.
 #pragma once
+#include <chrono>
 #include <memory>
 #include <optional>
 #include <string>
@@ -30,6 +31,8 @@ class source {
   virtual ~source() = default;
   /// Works for some milliseconds at most and appends what is ready, perhaps nothing. False: that was the last.
   virtual bool more(std::string& out) = 0;
+  /// While there is nothing to do: when to ask again.
+  virtual std::chrono::steady_clock::time_point not_before() const { return {}; }
 };
 
 struct reply {

@@ -13,6 +13,7 @@
 #include <signal.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <boost/asio/generic/stream_protocol.hpp>
@@ -46,6 +47,7 @@ using namespace std::chrono_literals;
 namespace {
 
 constexpr auto request_time = 10s, piece_time = 30s, idle_time = 120s;
+constexpr auto pause_at_most = 250ms;  // of a source that waits: who asked may have gone
 constexpr std::size_t most_head = 8192;
 constexpr std::string_view unix_prefix = "unix:";
 constexpr double share_of_thread = 0.5, most_saved_seconds = 10;
@@ -94,6 +96,13 @@ tcp::endpoint parse_address(std::string_view address) {
   return {ip, static_cast<unsigned short>(port)};
 }
 
+/// Seconds that this thread has had a processor: what it costs the program, also where that must wait for one.
+double used_by_thread() noexcept {
+  timespec t{};
+  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+  return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_nsec) * 1e-9;
+}
+
 /// What may be used, filled over time.
 class allowance {
  public:
@@ -133,6 +142,9 @@ struct server::state {
       : o(std::move(options)),
         requests(std::max(1u, o.max_requests_per_second), 2.0 * std::max(1u, o.max_requests_per_second)) {
     for (std::string& h : o.hosts) h = host_only(h);
+    v.trace_memory = o.trace_memory;
+    if (v.trace_memory < std::size_t{128} << 10 || v.trace_memory > std::size_t{1} << 30)
+      throw std::invalid_argument("leash::debug::serve: trace_memory must lie between 128 KiB and 1 GiB");
     try {
       if (address.starts_with(unix_prefix)) {
         listen_on_path(address.substr(unix_prefix.size()));
@@ -309,7 +321,7 @@ class session : public std::enable_shared_from_this<session> {
       if (!by_header && !same(s_.o.token, (*asked)["token"])) return refuse(401, "a token is needed");
     }
     if (!s_.requests.any() || !s_.time.any()) return refuse(429, "too much is asked: try again later");
-    auto const from = steady::now();
+    double const from = used_by_thread();
     try {
       reply r = s_.v.answer(*asked);
       charge(from);
@@ -319,7 +331,7 @@ class session : public std::enable_shared_from_this<session> {
       refuse(500, "this request failed");
     }
   }
-  void charge(steady::time_point from) { s_.time.use(std::chrono::duration<double>(steady::now() - from).count()); }
+  void charge(double from) { s_.time.use(used_by_thread() - from); }
 
   void write(reply r) {
     message_ = {};
@@ -360,7 +372,7 @@ class session : public std::enable_shared_from_this<session> {
   void pump() {
     piece_.clear();
     bool more = false;
-    auto const from = steady::now();
+    double const from = used_by_thread();
     try {
       more = source_->more(piece_);
     } catch (const std::exception&) {
@@ -369,6 +381,10 @@ class session : public std::enable_shared_from_this<session> {
     charge(from);
     if (piece_.empty()) {
       if (!more) return end_source();
+      if (auto const then = source_->not_before(); then > steady::now()) {
+        pause_.expires_at(std::min(then, steady::now() + pause_at_most));
+        return pause_.async_wait([self = shared_from_this()](error_code) { self->pump(); });
+      }
       return net::post(stream_.get_executor(), [self = shared_from_this()] { self->pump(); });
     }
     stream_.expires_after(piece_time);
@@ -413,6 +429,7 @@ class session : public std::enable_shared_from_this<session> {
 
   server::state& s_;
   beast::basic_stream<any_protocol> stream_;
+  net::steady_timer pause_{stream_.get_executor()};
   std::list<session*>::iterator place_;
   beast::flat_buffer buffer_{64 << 10};
   std::optional<http::request_parser<http::string_body>> parser_;

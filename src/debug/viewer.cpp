@@ -7,6 +7,7 @@
 
 #include "leak/pass.hpp"
 #include "profiles.hpp"
+#include "recorded.hpp"
 #include "runtimes.hpp"
 
 namespace leash::debug {
@@ -52,6 +53,12 @@ struct listed {
 constexpr listed profiles[] = {
     {"goroutine", "Where all goroutines stand: the stack from the wait out to the line that started each."},
     {"goroutineleak", "Goroutines that are proved leaked: nothing the program can still do will complete their wait."},
+    {"block", "How often and how long goroutines waited: with seconds=N, or since leash::wait_profiling began."},
+    {"mutex", "The same of locks."},
+};
+constexpr listed looks[] = {
+    {"profile", "What the workers' processor time goes into, for seconds=N. go tool pprof reads it."},
+    {"trace", "What goroutines did, for seconds=N. go tool trace reads it."},
 };
 
 // Go's index: a table of counts and names. Tools look for the names.
@@ -64,12 +71,17 @@ reply pprof_index(viewer& v) {
       "Types of profiles available:\n<table>\n<thead><td>Count</td><td>Profile</td></thead>\n";
   for (auto& p : profiles) {
     std::string const name(p.name);
-    body += "<tr><td>" + std::to_string(name == "goroutine" ? num_goroutines() : leaks) + "</td><td><a href='" + name +
-            "?debug=1'>" + name + "</a></td></tr>\n";
+    std::size_t const count = name == "goroutine" ? num_goroutines() : name == "goroutineleak" ? leaks : 0;
+    body += "<tr><td>" + std::to_string(count) + "</td><td><a href='" + name + "?debug=1'>" + name + "</a></td></tr>\n";
+  }
+  for (auto& l : looks) {
+    std::string const name(l.name);
+    body += "<tr><td>0</td><td><a href='" + name + "?seconds=5'>" + name + "</a></td></tr>\n";
   }
   body +=
       "</table>\n<a href=\"goroutine?debug=2\">full goroutine stack dump</a>\n<br>\n<a href=\"/debug/leash\">the page "
       "of leash</a>\n<ul>\n";
+  for (auto& p : looks) body += "<li><b>" + std::string(p.name) + "</b>: " + std::string(p.what) + "</li>\n";
   for (auto& p : profiles) body += "<li><b>" + std::string(p.name) + "</b>: " + std::string(p.what) + "</li>\n";
   return html(body + "</ul>\n</body>\n</html>\n");
 }
@@ -255,6 +267,11 @@ reply viewer::answer(const request& q) {
   std::string_view const p = q.path;
   if (p == "/debug/pprof/goroutine") return profile(*this, q, profile_kind::goroutine);
   if (p == "/debug/pprof/goroutineleak") return profile(*this, q, profile_kind::goroutineleak);
+  if (p == "/debug/pprof/block") return contention_profile(q, false);
+  if (p == "/debug/pprof/mutex") return contention_profile(q, true);
+  if (p == "/debug/pprof/profile") return cpu_profile(q);
+  if (p == "/debug/pprof/trace") return recorded_trace(q, trace_memory, true);
+  if (p == "/debug/leash/trace") return recorded_trace(q, trace_memory, false);
   if (p == "/debug/pprof/") return pprof_index(*this);
   if (p == "/debug/pprof/cmdline") return command_line();
   if (p == "/metrics") return metrics(*this);

@@ -70,6 +70,7 @@ class viewer {
   /// Goroutines more in a minute, by the line that fits the last samples best.
   double growth_per_minute(const track&) const noexcept;
   std::uint64_t requests = 0, refused = 0;
+  std::size_t trace_memory = 0;  // see serve_options
 
  private:
   std::shared_ptr<const census> census_;

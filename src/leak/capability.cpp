@@ -83,8 +83,10 @@ LEASH_READS_FROZEN static object_state state_of_channel(const chan_core& c) noex
   std::uint32_t const senders = frozen::read(c.senders), receivers = frozen::read(c.receivers);
   bool const moves = frozen::read(c.closed) || frozen::read(c.in_transit) != 0;
   std::size_t const buffered = frozen::read(c.buffered);
+  // Of values that each receiver takes some may be left though this one has seen them all; whoever puts one wakes it.
+  bool const served = frozen::read(c.kind) == chan_kind::queue && buffered != 0;
   return {{senders, receivers},
-          {moves || senders == 0 || buffered != 0, moves || receivers == 0 || buffered < frozen::read(c.capacity)}};
+          {moves || senders == 0 || served, moves || receivers == 0 || buffered < frozen::read(c.capacity)}};
 }
 
 LEASH_READS_FROZEN static bool satisfied(const object* o, object_type type, std::uint8_t which,

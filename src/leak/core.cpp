@@ -94,7 +94,8 @@ class knots {
       std::uint32_t const which = what < graph_link::waits ? what : what - graph_link::both;
       if (first && g_.objects[l.to].is_large != 0) {
         at += second;
-        if (std::uint32_t const owner = g_.owner_of(l.to); owner != none && opens(g_.objects[l.to].type(), which))
+        if (std::uint32_t const owner = g_.owner_of(l.to);
+            owner != none && (opens(g_.objects[l.to].type(), which) || g_.kind_of(owner) == node_kind::latest))
           return vertex_of(owner);
         return none;
       }

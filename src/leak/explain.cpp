@@ -143,7 +143,7 @@ class teller {
       out_ << "a value in the buffer of the " << name_object(g_, k) << ", which nobody can receive";
       return;
     }
-    out_ << "a " << name_object(g_, k);
+    out_ << (kind == node_kind::latest ? "the latest value of a " : "a ") << name_object(g_, k);
     if (depth == 4) return;
     // Through the memory to the first that has a handle to it.
     for (std::uint32_t which : {0u, 1u}) {

@@ -21,7 +21,12 @@
 
 namespace leash {
 
-enum class node_kind : std::uint8_t { goroutine, contents, buffer };
+enum class node_kind : std::uint8_t {
+  goroutine,
+  contents,
+  buffer,
+  latest,  // the buffer of a watch: who has a sender reaches it too, for a send destroys what is there
+};
 
 /// What is known of a node, in bits.
 struct node_flag {

@@ -128,7 +128,7 @@ class marker {
           }
         });
     for (std::uint32_t i = g_.goroutines(); i < g_.nodes(); ++i) {
-      if (g_.kind_of(i) != node_kind::buffer) continue;  // contents are as frozen as the handles to them
+      if (g_.kind_of(i) == node_kind::contents) continue;  // they are as frozen as the handles to them
       if (frozen::read(g_.object_at<chan_core>(g_.object_of(i))->stamp) != g_.words[i]) now_live(i);
     }
   }
@@ -160,7 +160,8 @@ class marker {
       waiters_live(k, 1);  // who has a sender can close: sends end too
     std::uint32_t const owner = g_.owner_of(k);
     // Who has a handle reaches a block's contents; who has a receiver, what is buffered.
-    if (owner != none && (has_contents(o.type()) || (o.type() == object_type::channel && which == 1)))
+    if (owner != none && (has_contents(o.type()) ||
+                          (o.type() == object_type::channel && (which == 1 || g_.kind_of(owner) == node_kind::latest))))
       later_.push_back(owner);
   }
 

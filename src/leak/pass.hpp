@@ -6,6 +6,7 @@
 //   mark      from what is live to what that can complete, to the fixpoint; the rest is leaked            mark.cpp
 //   knots     who among the leaked waits for whom: core and dependents                                     core.cpp
 #pragma once
+#include <atomic>
 #include <cstdint>
 #include <leash/leak.hpp>
 #include <mutex>
@@ -66,6 +67,9 @@ leak_report make_report(leak_pass&&);
 void seal(const leak_pass&);
 #endif
 leak_report find_leaks_of(const runtime*, bool confined = true);
+/// Told of every report that is not empty, whoever asked for it, on the thread that did: to be quick about. Set by the
+/// room of the debug endpoints; null: nobody.
+extern std::atomic<void (*)(const leak_report&)> leaks_proved;
 /// True if a leak that is only confined has waited for less than that.
 bool has_young_confined(const leak_report&, nanoseconds) noexcept;
 /// Held during a pass, and while what it found is looked at: passes take turns.

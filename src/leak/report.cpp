@@ -1,5 +1,6 @@
 // Reports: what a pass found, in words, JSON, as a graph and as a picture.
 #include <algorithm>
+#include <leash/trace.hpp>
 #include <mutex>
 #include <numeric>
 #include <ostream>
@@ -192,6 +193,19 @@ static void note_places(const graph& known, std::uint32_t node) {
   });
 }
 
+// For who records what happens: the first thousand.
+static void record_leaks(const leak_pass& p) {
+  for (std::size_t d = 0; d < std::min<std::size_t>(p.dead.size(), 1000); ++d) {
+    goroutine_core* g = p.known.goroutine_at(p.dead[d]);
+    std::uint64_t const word = p.known.words[p.dead[d]], id = frozen::read(g->id);
+    std::source_location const where = frozen::read(g->spawned_at);
+    std::atomic_thread_fence(std::memory_order_acquire);
+    if (g->park.load(std::memory_order_relaxed) == word) note_leak(id, word, where);
+  }
+}
+
+constinit std::atomic<void (*)(const leak_report&)> leaks_proved{nullptr};
+
 leak_report make_report(leak_pass&& p) {
   leak_report report;
   if (p.dead.empty()) return report;
@@ -209,12 +223,19 @@ leak_report make_report(leak_pass&& p) {
   seal(f.pass);
 #endif
   if (f.pass.dead.size() <= described_at_once) f.describe();
+  if ((observed_everywhere.load(std::memory_order_relaxed) & observe_trace) != 0) record_leaks(f.pass);
   return report;
 }
 
 leak_report find_leaks_of(const runtime* only, bool confined) {
-  std::lock_guard guard(pass_lock());
-  return make_report(leak_pass(only, confined));
+  leak_report report;
+  {
+    std::lock_guard guard(pass_lock());
+    report = make_report(leak_pass(only, confined));
+  }
+  if (!report.empty())
+    if (auto* tell = leaks_proved.load(std::memory_order_acquire)) tell(report);
+  return report;
 }
 
 bool has_young_confined(const leak_report& r, nanoseconds settled) noexcept {

@@ -348,7 +348,7 @@ class scanner {
     if (type == object_type::scope || type == object_type::lineage || has_contents(type)) (void)g_.as_large(k);
     if (type == object_type::scope || type == object_type::lineage) {
       families_met_.push_back(k);
-    } else if (type == object_type::channel && frozen::read(static_cast<chan_core*>(what)->buffered) != 0) {
+    } else if (type == object_type::channel && frozen::read(static_cast<chan_core*>(what)->first) != nullptr) {
       buffers_.push_back(k);
     }
     return o.type();
@@ -519,7 +519,7 @@ class scanner {
     }
     std::atomic_thread_fence(std::memory_order_acquire);
     if (frozen::read(c->stamp) != stamp || handles_.empty()) return;
-    end_contents(k, node_kind::buffer, stamp);
+    end_contents(k, frozen::read(c->kind) == chan_kind::watch ? node_kind::latest : node_kind::buffer, stamp);
   }
 
   void end_contents(std::uint32_t k, node_kind kind, std::uint64_t word) {

@@ -1,6 +1,4 @@
-#include <boost/asio/post.hpp>
 #include <leash/net/async.hpp>
-#include <string>
 
 #include "reactor.hpp"
 
@@ -9,29 +7,18 @@ namespace leash::net {
 void io_wait_core::prepare() noexcept { (void)reactor_of(*runtime_at(who->runtime_index)); }
 
 void io_wait_core::cancel(outside_wait* o) noexcept {
-  auto* w = static_cast<io_wait_core*>(o);
-  asio_reactor& r = reactor_of(*runtime_at(w->who->runtime_index));
-  if (r.turn.try_lock()) {
-    // The operation does not end meanwhile: its handler would need the turn.
-    if (!w->over_.load(std::memory_order_relaxed)) w->signal_.emit(asio::cancellation_type::all);
-    r.turn.unlock();
-  } else {
-    w->emit_later();
+  reactor_of(*runtime_at(o->who->runtime_index)).cancel(static_cast<io_wait_core*>(o));
+}
+
+void io_wait_core::over() noexcept {
+  // seq_cst, both: either the reactor, which lists it, sees that it is over, or this sees that it is listed.
+  over_.store(true);
+  if (listed_.load()) {
+    // The reactor takes it off its list. It does by itself if this runs inside.
+    asio_reactor& r = reactor_of(*runtime_at(who->runtime_index));
+    if (this_worker == nullptr || !this_worker->in_reactor) r.interrupt();
   }
-}
-
-void io_wait_core::emit_later() noexcept {
-  if (!begin_part(this)) return;
-  asio::post(reactor_of(*runtime_at(who->runtime_index)).context(), [this] {
-    emitting_ = false;
-    if (!over_.load(std::memory_order_relaxed)) signal_.emit(asio::cancellation_type::all);
-    ended_part(this);
-  });
-}
-
-void io_wait_core::cancel_again() noexcept {
-  if (std::exchange(emitting_, true)) return;
-  emit_later();
+  ended_part(this);
 }
 
 void throw_io_error(const error_code& e, std::source_location) { throw system_error(e); }

@@ -39,12 +39,54 @@ void asio_reactor::arm(std::int64_t until) noexcept {
 }
 
 // A handler that is not leash's may throw; nobody could catch that.
-void asio_reactor::poll() noexcept { context_.poll(); }
+void asio_reactor::poll() noexcept {
+  context_.poll();
+  settle_cancelled();
+}
 
 void asio_reactor::wait(std::int64_t until) noexcept {
   arm(until);
   context_.run_one();
   context_.poll();
+  settle_cancelled();
+}
+
+// N2: a part of the wait for as long as it is listed.
+void asio_reactor::cancel(io_wait_core* w) noexcept {
+  if (!outside_wait::begin_part(w)) return;
+  if (turn.try_lock()) {
+    add_cancelled(w);
+    emit_cancelled();
+    turn.unlock();
+  } else {
+    boost::asio::post(context_, [this, w] { add_cancelled(w); });
+  }
+}
+
+void asio_reactor::add_cancelled(io_wait_core* w) noexcept {
+  w->next_cancelled_ = cancelled_;
+  cancelled_ = w;
+  w->listed_.store(true);
+}
+
+void asio_reactor::emit_cancelled() noexcept {
+  for (io_wait_core** at = &cancelled_; *at != nullptr;) {
+    io_wait_core* w = *at;
+    if (!w->over_.load()) w->signal_.emit(asio::cancellation_type::all);
+    if (w->over_.load()) {
+      *at = w->next_cancelled_;
+      outside_wait::ended_part(w);
+    } else {
+      at = &w->next_cancelled_;
+    }
+  }
+}
+
+void asio_reactor::settle_cancelled() noexcept {
+  while (cancelled_ != nullptr) {
+    emit_cancelled();
+    if (context_.poll() == 0) break;
+  }
 }
 
 void asio_reactor::interrupt() noexcept {

@@ -10,6 +10,8 @@
 
 namespace leash::net {
 
+class io_wait_core;
+
 class asio_reactor final : public reactor {
  public:
   asio_reactor();
@@ -17,10 +19,15 @@ class asio_reactor final : public reactor {
   void wait(std::int64_t until) noexcept override;
   void interrupt() noexcept override;
   boost::asio::io_context& context() noexcept { return context_; }
+  /// Asks the operation to end, until it has. By its goroutine's worker.
+  void cancel(io_wait_core*) noexcept;
 
  private:
   void arm(std::int64_t until) noexcept;
   void listen();
+  void add_cancelled(io_wait_core*) noexcept;
+  void emit_cancelled() noexcept;
+  void settle_cancelled() noexcept;
 
   // One thread at a time runs it (R1), others only start operations.
   boost::asio::io_context context_{1};
@@ -30,6 +37,7 @@ class asio_reactor final : public reactor {
   std::uint64_t expirations_ = 0;
   std::int64_t armed_ = INT64_MAX;
   std::atomic<bool> interrupted_{false};
+  io_wait_core* cancelled_ = nullptr;  // in the turn
 };
 
 /// Makes it if there is none.

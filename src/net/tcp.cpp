@@ -110,8 +110,6 @@ bool accept_wait::attempt() noexcept {
       case ENETUNREACH:
       case ENONET:
       case ENOPROTOOPT:
-      case EOPNOTSUPP:
-        if (errno == EOPNOTSUPP) return failed(errno);
         continue;
       default:
         return failed(errno);
@@ -123,8 +121,13 @@ bool accept_wait::attempt() noexcept {
 
 int accept_wait::take() { return succeeded() ? connection_ : -1; }
 
-static int listen_at(const tcp_endpoint& at, const listen_options& o) {
-  raw_fd fd = make_socket(at.protocol().family(), SOCK_STREAM);
+static int listen_at(tcp_endpoint at, const listen_options& o) {
+  int number = ::socket(at.protocol().family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (number < 0 && errno == EAFNOSUPPORT && at.address() == asio::ip::address_v6::any()) {
+    at = {asio::ip::address_v4::any(), at.port()};  // "all addresses" of a machine without IPv6
+    number = ::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  }
+  raw_fd fd(number);
   set_option(fd.get(), SOL_SOCKET, SO_REUSEADDR, 1);
   if (o.reuse_port) set_option(fd.get(), SOL_SOCKET, SO_REUSEPORT, 1);
   if (at.protocol().family() == AF_INET6) set_option(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, o.v6_only);

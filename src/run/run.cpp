@@ -216,6 +216,9 @@ program::~program() {
   scope_core* core = s_->root->core();
   unlink_context(core);
   s_->watch->ended(s_->rt.index);
+  // Handlers that never ran may hold ends of channels, and give them back now.
+  s_->rt.io.store(nullptr, std::memory_order_relaxed);
+  s_->rt.io_owner = nullptr;
   unregister_runtime(s_->rt);
   for (std::uint32_t i = 0; i < s_->rt.worker_count; ++i) s_->rt.workers[i].timers.abandon_all();
   unhold(static_cast<context_core*>(core));

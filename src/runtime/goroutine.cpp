@@ -4,6 +4,7 @@
 #include <leash/goroutine.hpp>
 #include <leash/outside.hpp>
 #include <leash/task.hpp>
+#include <leash/trace.hpp>
 #include <leash/wait.hpp>
 #include <leash/worker.hpp>
 #include <mutex>
@@ -92,7 +93,7 @@ void start(goroutine_core* g) noexcept {
 }
 
 // It waited for something outside as well. That has to end before the frames move.
-LEASH_NOINLINE void resume_settled(goroutine_core* g) noexcept {
+void resume_settled(goroutine_core* g) noexcept {
   if (!settle(g)) return;
   bool const cut = (g->bits & g_cut) != 0;
   g->bits &= static_cast<std::uint8_t>(~(g_cut | g_retry));
@@ -105,7 +106,25 @@ LEASH_NOINLINE void resume_settled(goroutine_core* g) noexcept {
   g->leaf->handle().resume();
 }
 
-void finish(worker& w, goroutine_core* g) noexcept {
+LEASH_NOINLINE void resume_specially(goroutine_core* g) noexcept {
+  if ((g->bits & g_retry) != 0 && waits_outside(g)) {
+    resume_settled(g);
+  } else if (g->bits & g_cut) {
+    g->bits &= static_cast<std::uint8_t>(~(g_cut | g_retry));
+    if (g->killed.load(std::memory_order_relaxed) == 0 && done_came_with_the_cut(g)) {
+      g->leaf->handle().resume();
+    } else {
+      unwind(g);
+    }
+  } else {
+    g->bits &= static_cast<std::uint8_t>(~g_retry);
+    auto* again = static_cast<retrying_waiter*>(g->wait);
+    promise_base* innermost = g->leaf;
+    if (again->retry(again)) innermost->handle().resume();
+  }
+}
+
+LEASH_INLINE void finish(worker& w, goroutine_core* g) noexcept {
   if (g->leaf != nullptr) {
     g->leaf->handle().destroy();
     g->leaf = nullptr;
@@ -120,6 +139,13 @@ void finish(worker& w, goroutine_core* g) noexcept {
   }
   w.ended.store(w.ended.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
   goroutine_ended(g);
+}
+
+LEASH_NOINLINE void finish_noted(worker& w, goroutine_core* g) noexcept {
+  std::uint64_t const id = g->id;
+  bool const cut = (g->bits & g_completed) == 0;
+  finish(w, g);  // what that wakes is woken by it
+  note_end(w, id, cut);
 }
 
 }  // namespace
@@ -230,26 +256,19 @@ void breach(const placed_object* o) noexcept {
       by != nullptr ? ("goroutine " + std::to_string(by->id)).c_str() : "a thread that is no worker");
 }
 
-void run_goroutine(worker& w, goroutine_core* g) noexcept {
+// Unusual: the run is simulated, or something is noted of its goroutines. The two are apart so that the usual one has
+// nothing to ask. What begins to be noted meanwhile is noted from the next turn on.
+template <bool Unusual>
+LEASH_INLINE static void run_turn(worker& w, goroutine_core* g) noexcept {
+  bool const noted = Unusual && w.rt->sim == nullptr;
   w.tick.store(w.tick.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
   w.current = g;
   w.stack_top = static_cast<const std::byte*>(__builtin_frame_address(0));
   // Simulated, each wait is a point where another goroutine may be chosen.
-  g->budget = w.rt->sim != nullptr ? w.rt->sim->budget : operations_per_resumption;
-  if ((g->bits & g_retry) != 0 && waits_outside(g)) [[unlikely]] {
-    resume_settled(g);
-  } else if (g->bits & g_cut) [[unlikely]] {
-    g->bits &= static_cast<std::uint8_t>(~(g_cut | g_retry));
-    if (g->killed.load(std::memory_order_relaxed) == 0 && done_came_with_the_cut(g)) {
-      g->leaf->handle().resume();
-    } else {
-      unwind(g);
-    }
-  } else if ((g->bits & g_retry) != 0) [[unlikely]] {
-    g->bits &= static_cast<std::uint8_t>(~g_retry);
-    auto* again = static_cast<retrying_waiter*>(g->wait);
-    promise_base* innermost = g->leaf;
-    if (again->retry(again)) innermost->handle().resume();
+  g->budget = Unusual && !noted ? w.rt->sim->budget : operations_per_resumption;
+  if (noted) note_run(w, g);
+  if ((g->bits & (g_cut | g_retry)) != 0) [[unlikely]] {
+    resume_specially(g);
   } else if (g->leaf != nullptr) [[likely]] {
     if (g->wait_count != 0) {  // it was parked: active from now on
       g->wait_count = 0;
@@ -261,19 +280,31 @@ void run_goroutine(worker& w, goroutine_core* g) noexcept {
   }
   for (;;) {
     after_resume const after = w.after;
-    if (after == after_resume::nothing) break;  // parked: others may own it already
+    if (after == after_resume::nothing) {  // parked: others may own it already
+      if (noted) note_parked(w, g);
+      break;
+    }
     w.after = after_resume::nothing;
     if (after == after_resume::unwind) {
       unwind(g);
     } else if (after == after_resume::yield) {
+      if (noted) note_yield(w, g);
       schedule_yielded(w, g);
       break;
     } else {
-      finish(w, g);
+      noted ? finish_noted(w, g) : finish(w, g);
       break;
     }
   }
   w.current = nullptr;
+}
+
+LEASH_NOINLINE static void run_unusual_turn(worker& w, goroutine_core* g) noexcept { run_turn<true>(w, g); }
+
+void run_goroutine(worker& w, goroutine_core* g) noexcept {
+  if (w.unusual.load(std::memory_order_relaxed) != 0) [[unlikely]]
+    return run_unusual_turn(w, g);
+  run_turn<false>(w, g);
 }
 
 void hand_over_cut(goroutine_core* g) noexcept {

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <leash/reactor.hpp>
+#include <leash/trace.hpp>
 #include <leash/worker.hpp>
 #include <utility>
 
@@ -167,6 +168,8 @@ void ended_outside(std::uint16_t runtime_index) noexcept {
 goroutine_core* take_completed(worker& w) noexcept {
   goroutine_core* const first = std::exchange(w.completed, nullptr);
   if (first == nullptr) return nullptr;
+  if (w.unusual.load(std::memory_order_relaxed) != 0 && w.rt->sim == nullptr) [[unlikely]]
+    note_wake(&w, first);
   std::uint32_t n = 1;
   for (goroutine_core* g = first->next; g != nullptr; ++n) {
     goroutine_core* next = g->next;

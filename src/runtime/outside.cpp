@@ -91,7 +91,7 @@ bool settle(goroutine_core* g) noexcept {
     {
       spin_guard guard(outside_wait::lock_of(w));
       w->queued.store(false, std::memory_order_relaxed);
-      ask = w->now() == stage::running && !w->asked_.exchange(true, std::memory_order_relaxed);
+      ask = w->now() == stage::running && !std::exchange(w->asked_, true);
     }
     if (ask) w->how_->cancel(w);  // it cannot be gone: this goroutine is its owner
     return false;

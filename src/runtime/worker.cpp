@@ -1,9 +1,11 @@
 // The scheduler's queues: making goroutines runnable, and finding them.
 #include <pthread.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
 #include <leash/blocking.hpp>
+#include <leash/trace.hpp>
 #include <leash/worker.hpp>
 #include <shared_mutex>
 #include <stdexcept>
@@ -174,17 +176,24 @@ void runtime::overflow_fresh(goroutine_chunk* c) noexcept {
   fresh_chunks.store(fresh_chunks.load(std::memory_order_relaxed) + 1, std::memory_order_release);
 }
 
+/// By a thread that is none of rt's workers.
+static void schedule_from_outside(runtime& rt, goroutine_core* g) {
+  visit const until_told(rt);
+  if (observed_everywhere.load(std::memory_order_relaxed) != 0 && rt.sim == nullptr) [[unlikely]]
+    note_wake(nullptr, g);
+  rt.inject(g);
+}
+
 void schedule(goroutine_core* g) {
   runtime* rt = runtime_at(g->runtime_index);
   worker* w = this_worker;
-  if (w == nullptr || w->rt != rt) {
-    visit const until_told(*rt);
-    rt->inject(g);
-    return;
-  }
-  if (rt->sim != nullptr) [[unlikely]] {
-    rt->sim->ready.push_back(g);
-    return;
+  if (w == nullptr || w->rt != rt) return schedule_from_outside(*rt, g);
+  if (w->unusual.load(std::memory_order_relaxed) != 0) [[unlikely]] {
+    if (rt->sim != nullptr) {
+      rt->sim->ready.push_back(g);
+      return;
+    }
+    note_wake(w, g);
   }
   goroutine_core* before;
   if (w->single) {
@@ -205,14 +214,15 @@ void schedule(goroutine_core* g) {
 void schedule_last(goroutine_core* g) {
   runtime* rt = runtime_at(g->runtime_index);
   worker* w = this_worker;
-  if (w == nullptr || w->rt != rt) {
-    visit const until_told(*rt);
-    rt->inject(g);
-  } else if (rt->sim != nullptr) [[unlikely]] {
-    rt->sim->ready.push_back(g);
-  } else {
-    push_local(*w, g);
+  if (w == nullptr || w->rt != rt) return schedule_from_outside(*rt, g);
+  if (w->unusual.load(std::memory_order_relaxed) != 0) [[unlikely]] {
+    if (rt->sim != nullptr) {
+      rt->sim->ready.push_back(g);
+      return;
+    }
+    note_wake(w, g);
   }
+  push_local(*w, g);
 }
 
 void schedule_yielded(worker& w, goroutine_core* g) noexcept {
@@ -231,7 +241,7 @@ void schedule_yielded(worker& w, goroutine_core* g) noexcept {
       return;
     }
   }
-  schedule_last(g);
+  w.rt->sim != nullptr ? w.rt->sim->ready.push_back(g) : push_local(w, g);
 }
 
 // --- finding
@@ -439,6 +449,7 @@ void register_runtime(runtime& rt) {
   for (std::size_t i = 0; i < max_runtimes; ++i)
     if (runtimes[i].load(std::memory_order_relaxed) == nullptr) {
       rt.index = static_cast<std::uint16_t>(i);
+      observe_runtime(rt);
       runtimes[i].store(&rt, std::memory_order_release);
       return;
     }
@@ -446,6 +457,7 @@ void register_runtime(runtime& rt) {
 }
 
 void unregister_runtime(runtime& rt) noexcept {
+  forget_runtime(rt);
   std::lock_guard guard(runtimes_lock);
   runtimes[rt.index].store(nullptr, std::memory_order_release);
 }
@@ -458,6 +470,7 @@ void prepare_workers(runtime& rt, std::uint32_t count) {
     w.rt = &rt;
     w.index = i;
     w.single = count == 1;
+    if (rt.sim != nullptr) w.unusual.store(is_simulated, std::memory_order_relaxed);
     w.seen = std::make_unique<queue_seen[]>(count);
     w.timers.start(runtime_now(&rt), rt.sim != nullptr ? 0 : 16);
     w.random = rt.sim != nullptr ? rt.sim->seed : 0x9e3779b97f4a7c15u * (i + 1);
@@ -467,7 +480,9 @@ void prepare_workers(runtime& rt, std::uint32_t count) {
 
 static void work(worker& w) noexcept {
   this_worker = &w;
+  w.thread.store(static_cast<std::int32_t>(gettid()), std::memory_order_relaxed);
   while (goroutine_core* g = find_work(w)) run_goroutine(w, g);
+  w.thread.store(0, std::memory_order_relaxed);
   this_worker = nullptr;
 }
 

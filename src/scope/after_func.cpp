@@ -36,8 +36,8 @@ static void adopt_lineage(pending_start* p) {
   if (p->kin != nullptr) p->kin->members.fetch_add(1, std::memory_order_relaxed);
 }
 
-void arm_start(pending_start* p, nanoseconds after) {
-  adopt_lineage(p);
+void arm_start(pending_start* p, nanoseconds after, bool borrows) {
+  if (borrows) adopt_lineage(p);
   std::int64_t const now = runtime_now(this_worker->rt);
   std::int64_t when = 0;
   if (__builtin_add_overflow(now, after.count(), &when)) when = INT64_MAX;

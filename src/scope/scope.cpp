@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <leash/scope.hpp>
+#include <leash/trace.hpp>
 #include <string>
 
 namespace leash {
@@ -111,6 +112,8 @@ void scope_core::add(goroutine_core* g, bool has_place) {
   if (limit != 0 && !has_place) {
     spin_guard guard(lock);
     if (running >= limit) {
+      if (observed_everywhere.load(std::memory_order_relaxed) != 0) [[unlikely]]
+        note_create(g);
       g->next = nullptr;
       (waiting_tail != nullptr ? waiting_tail->next : waiting_head) = g;
       waiting_tail = g;
@@ -144,9 +147,18 @@ bool scope_core::hold_open() noexcept {
   return true;
 }
 
-void scope_core::remove(goroutine_core* g) noexcept {
+bool scope_core::take_place() noexcept {
+  if (limit == 0) return true;
+  spin_guard guard(lock);
+  if (running >= limit) return false;
+  ++running;
+  return true;
+}
+
+void scope_core::give_place() noexcept {
+  if (limit == 0) return;
   goroutine_core* next = nullptr;
-  if (limit != 0) {
+  {
     spin_guard guard(lock);
     if ((next = waiting_head) != nullptr) {
       waiting_head = next->next;
@@ -158,6 +170,10 @@ void scope_core::remove(goroutine_core* g) noexcept {
     }
   }
   if (next != nullptr) schedule(next);
+}
+
+void scope_core::remove(goroutine_core* g) noexcept {
+  give_place();
   scope_shard& shard = shard_at(g->shard);
   bool emptied_shard = false;
   {
@@ -322,6 +338,21 @@ struct borrowing_check {
 };
 
 }  // namespace
+
+bool lends_frames(goroutine_core* g, const void* begin, std::size_t bytes) noexcept {
+  for (std::size_t i = 0; i + 8 <= bytes; i += 8) {
+    std::uintptr_t word = 0;
+    __builtin_memcpy(&word, static_cast<const std::byte*>(begin) + i, 8);
+    if (!arena::contains(reinterpret_cast<void*>(word))) continue;
+    arena::slot const at = arena::slot_at(reinterpret_cast<void*>(word));
+    if (at.what != arena::kind::frame) continue;
+    for (promise_base* p = g->leaf; p != nullptr && p->up != nullptr;) {
+      p = p->up->parent;
+      if (at.start == static_cast<std::byte*>(p->handle().address())) return true;
+    }
+  }
+  return false;
+}
 
 void check_borrowing(scope_core* s, goroutine_core* child, std::source_location where) {
   worker* w = this_worker;

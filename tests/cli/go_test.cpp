@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <cstdlib>
 #include <nlohmann/json.hpp>
 #include <thread>
 
@@ -187,6 +188,16 @@ TEST(Healthy, nothing_is_suspected_under_load) {
   for (auto& t : load) t.request_stop();
   EXPECT_EQ(r.code, 0) << r.out << r.err;
   EXPECT_NE(r.out.find("SUSPECTED: none"), std::string::npos) << r.out;
+}
+TEST(Healthy, its_trace_is_saved_and_gos_own_tool_opens_it) {
+  service it(built / "leaky", "healthy");
+  it.work(5);
+  const test::scratch files;
+  const test::outcome r = test::run_tool({"trace", "--for", "1s", "-o", files.path("trace"), it.address()});
+  ASSERT_EQ(r.code, 0) << r.out << r.err;
+  const std::string open = "go tool trace -d=parsed " + files.path("trace") + " > " + files.path("events");
+  EXPECT_EQ(std::system(open.c_str()), 0);
+  EXPECT_NE(test::read_all(files.path("events")).find("GoID"), std::string::npos);
 }
 TEST(Healthy, nothing_is_proved) {
   if (!test::fs::exists(built / "leaky_proof")) GTEST_SKIP() << "skipped: this go builds no leak profile";

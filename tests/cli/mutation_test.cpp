@@ -76,9 +76,10 @@ TEST_P(Mutated, input_gives_a_profile_or_an_error) {
   EXPECT_EQ(profiles + errors, rounds);
 }
 INSTANTIATE_TEST_SUITE_P(Corpus, Mutated,
-                         ::testing::Values("go119.pb.gz", "go126.pb.gz", "go126_proof_leak.pb.gz", "go119.counts.txt",
-                                           "go126.counts.txt", "go119.dump.txt", "go126.dump.txt",
-                                           "go126_sigquit.dump.txt", "leash_report.dump.txt"),
+                         ::testing::Values("go119.pb.gz", "go126.pb.gz", "go126_proof_leak.pb.gz",
+                                           "leash_proof_leak.pb.gz", "go119.counts.txt", "go126.counts.txt",
+                                           "go119.dump.txt", "go126.dump.txt", "go126_sigquit.dump.txt",
+                                           "leash_report.dump.txt"),
                          [](const auto& i) {
                            std::string name = i.param;
                            std::ranges::replace(name, '.', '_');

@@ -291,6 +291,29 @@ TEST_F(Ranking, a_report_of_leash_is_read_as_what_it_is) {
   EXPECT_EQ(at("task<> talk()").kind, nature::join) << "the line is the user's, not leash's own";
 }
 
+TEST_F(Ranking, what_a_leash_program_proves_and_marks_is_counted_once) {
+  o.snapshots.push_back(read_profile(test::read_all(test::corpus / "leash_proof.dump.txt"), s, "it"));
+  o.proof = read_profile(test::read_all(test::corpus / "leash_proof_leak.pb.gz"), s, "it");
+  const analysis a = judged();
+  std::uint64_t proven = 0;
+  for (const finding& f : a.findings) {
+    if (f.verdict != grade::proven) continue;
+    proven += f.count;
+    EXPECT_TRUE(s.file(f.key.wait).ends_with("office.cpp")) << "the line is the user's: " << s.file(f.key.wait);
+    EXPECT_NE(f.creator, none) << s.function(f.key.wait);
+  }
+  EXPECT_EQ(proven, 14u);
+  EXPECT_EQ(at("leash::test::dine").count, 3u);
+}
+TEST_F(Ranking, the_proof_of_a_leash_program_tells_where_they_were_started) {
+  o.snapshots.push_back(read_profile(test::read_all(test::corpus / "leash_proof_leak.pb.gz"), s, "it"));
+  const analysis a = judged();
+  EXPECT_EQ(a.total, 14u);
+  const finding dine = at("leash::test::dine");
+  EXPECT_EQ(s.function(dine.creator), "leash::test::dinner::lambda");
+  EXPECT_EQ(s.text(dine.key.entry), "leash::test::dine");
+}
+
 // ---- which line ----------------------------------------------------------------------------------------------------------
 TEST_F(Ranking, the_line_is_the_users_not_the_librarys) {
   look({{"sync.Mutex.Lock",

@@ -12,8 +12,8 @@ await drive(async () => {
   const rows = [];
   for (let round = 0; round < rounds; ++round) {
     for (const [i, view] of [...views.entries()].reverse()) {
-      const took = await timed(`new Promise(done => { const seen = new MutationObserver(() => { if (document.body.dataset.ready === '${view}') { seen.disconnect(); requestAnimationFrame(() => setTimeout(done)); } });
-        seen.observe(document.body, {attributes: true}); location.hash = '${view}'; })`);
+      const took = await timed(`new Promise(done => { const seen = new MutationObserver(() => { if (document.body.dataset.ready === '${view}' || document.getElementById('status').className === 'lost') { seen.disconnect(); requestAnimationFrame(() => setTimeout(done)); } });
+        seen.observe(document.body, {attributes: true, subtree: true}); location.hash = '${view}'; })`);
       (rows[i] ||= []).push(took);
     }
     if (rounds > 1) await new Promise(r => setTimeout(r, 1500));

@@ -31,7 +31,7 @@ leash::task<int> app(unsigned short port) {
     auto [tx, rx] = leash::channel<int>();
     s.go([](leash::sender<int> out) -> leash::task<> { (void)co_await out.send(42); }, std::move(tx));
     std::string const seen = co_await leash::blocking([=] { return metrics(port); });
-    if (seen.find("\nleash_goroutines{") == seen.npos) std::printf("metrics: %s\n", seen.c_str());
+    if (seen.find("# TYPE leash_goroutines gauge\n") == seen.npos) std::printf("metrics: %s\n", seen.c_str());
     got = (co_await rx.recv()).value();
   });
   co_return got;

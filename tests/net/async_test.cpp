@@ -160,7 +160,14 @@ LEASH_TEST_REAL(AsioInGoroutines, cancellation_races_with_completion) {
   }
   EXPECT_EQ(got + cut, 300u);
   // No byte was lost: what no read took is still there.
-  EXPECT_EQ(got + p.a.available(), sent);
+  p.b.shutdown(tcp::socket::shutdown_send);
+  char in[64];
+  for (;;) {
+    auto [error, n] = co_await p.a.async_read_some(asio::buffer(in), asio::as_tuple(use_goroutine));
+    if (error == asio::error::eof) break;
+    got += n;
+  }
+  EXPECT_EQ(got, sent);
 }
 
 LEASH_TEST_OF_LEAKS(AsioInGoroutines, a_goroutine_in_io_is_not_judged_and_a_leak_beside_it_is) {
@@ -198,13 +205,78 @@ LEASH_TEST(AsioInGoroutines, an_asio_timer_beside_leash_timers) {
   }
 }
 
-// A foreign callback on the io_context runs on a worker, and may use handles.
+// A foreign callback on the io_context runs on a worker, and may use handles that it owns.
 LEASH_TEST_REAL(AsioInGoroutines, a_plain_handler_can_send) {
   auto [tx, rx] = channel<int>(1);
   asio::steady_timer t(net::context());
   t.expires_after(1ms);
-  t.async_wait([&tx](boost::system::error_code) { (void)tx.try_send(7); });
+  t.async_wait([tx = std::move(tx)](boost::system::error_code) mutable { (void)tx.try_send(7); });
   EXPECT_EQ(co_await rx.recv(), 7);
+}
+
+// An operation of somebody who knows nothing of leash nor of cancellation, on a thread of its own.
+template <class Token>
+auto async_slowly(std::chrono::milliseconds d, Token&& token) {
+  return asio::async_initiate<Token, void(boost::system::error_code, int)>(
+      [d](auto handler) {
+        std::thread([d, h = std::move(handler)]() mutable {
+          std::this_thread::sleep_for(d);
+          std::move(h)(boost::system::error_code(), 42);
+        }).detach();
+      },
+      token);
+}
+
+LEASH_TEST_REAL(AsioInGoroutines, what_cannot_be_cancelled_is_awaited_and_its_result_delivered) {
+  EXPECT_EQ(co_await async_slowly(1ms, use_goroutine), 42);
+  int got = 0;
+  bool went_on = false;
+  (void)co_await with_timeout(1ms, [&]() -> task<> {
+    got = co_await async_slowly(20ms, use_goroutine);
+    co_await yield();  // a wait: cancelled here
+    went_on = true;
+  });
+  EXPECT_EQ(got, 42);
+  EXPECT_FALSE(went_on);
+  auto r = co_await select(async_slowly(20ms, use_goroutine), sleep(1ms));
+  EXPECT_EQ(r.index(), 1u);
+}
+
+// What starts the operation throws, or drops its handler.
+LEASH_TEST_REAL(AsioInGoroutines, an_operation_that_does_not_begin_is_an_error) {
+  auto throws = [](auto&& token) {
+    return asio::async_initiate<decltype(token), void(boost::system::error_code)>(
+        [](auto) { throw std::runtime_error("no"); }, token);
+  };
+  auto drops = [](auto&& token) {
+    return asio::async_initiate<decltype(token), void(boost::system::error_code)>([](auto) {}, token);
+  };
+  std::string what;
+  try {
+    co_await throws(use_goroutine);
+  } catch (const std::runtime_error& e) {
+    what = e.what();
+  }
+  EXPECT_EQ(what, "no");
+  bool aborted = false;
+  try {
+    co_await drops(use_goroutine);
+  } catch (const net::system_error& e) {
+    aborted = e.code() == asio::error::operation_aborted;
+  }
+  EXPECT_TRUE(aborted);
+}
+
+// A handler that never ran is destroyed with the runtime, and gives back what it holds.
+TEST(AsioInGoroutines, handlers_left_behind_are_destroyed) {
+  auto alive = std::make_shared<int>(1);
+  leash::run([&]() -> task<> {
+    auto t = std::make_shared<asio::steady_timer>(net::context(), std::chrono::hours(1));
+    auto [tx, rx] = channel<int>();
+    t->async_wait([alive, t, tx = std::make_shared<sender<int>>(std::move(tx))](boost::system::error_code) {});
+    co_return;
+  });
+  EXPECT_EQ(alive.use_count(), 1);
 }
 
 }  // namespace

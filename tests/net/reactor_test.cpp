@@ -80,7 +80,7 @@ TEST_P(Reactor, a_worker_that_computes_holds_up_nobody) {
         }
         a.shutdown();
       });
-      co_await parked("echo", "IO wait");
+      co_await eventually([&] { return rounds > 0; });
       // This worker does not get on until they have.
       for (auto end = std::chrono::steady_clock::now() + 20s; rounds < 200 && std::chrono::steady_clock::now() < end;) {
       }
@@ -92,7 +92,7 @@ TEST_P(Reactor, a_worker_that_computes_holds_up_nobody) {
 TEST_P(Reactor, busy_workers_see_to_it_in_between) {
   run_plain(GetParam(), []() -> task<> {
     auto [a, b] = co_await tcp_streams();
-    bool done = false;
+    std::atomic<bool> done{false};
     co_await with_scope([&](scope& s) -> task<> {
       for (int i = 0; i < 8; ++i)  // more than workers, and never idle
         s.go([&done]() -> task<> {

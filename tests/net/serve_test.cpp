@@ -136,7 +136,7 @@ LEASH_TEST_REAL(Serve, a_connection_ends_with_the_servers_context) {
 LEASH_TEST_REAL(Serve, drains_those_that_are_connected) {
   net::tcp_listener listener("127.0.0.1:0");
   event drain;
-  bool ended = false;
+  std::atomic<bool> ended{false};
   co_await with_scope([&](scope& s) -> task<> {
     auto server = s.go([&]() -> task<> {
       co_await net::serve(listener, {.drain = &drain, .name = "served"}, echo);

@@ -91,6 +91,32 @@ struct select_send : wait_kind {
   std::optional<mutex::guard> held = std::get<0>(*try_select(lock.lock()));
   std::pair<sender<int>, receiver<int>> in = channel<int>(), out = channel<int>();
 };
+struct recv_broadcast : wait_kind {
+  recv_broadcast() : wait_kind("recv, of a broadcast", "chan receive") {}
+  task<> wait() override { EXPECT_EQ(co_await ends.second.recv(), 7); }
+  bool complete() override { return ends.first.try_send(7) == try_result::done; }
+  task<bool> took_nothing() override { co_return ends.second.len() == 1; }
+  task<bool> took_it() override { co_return ends.second.len() == 0; }
+  std::pair<broadcast_sender<int>, broadcast_receiver<int>> ends = broadcast<int>(1);
+};
+struct send_broadcast : wait_kind {
+  send_broadcast() : wait_kind("send, of a broadcast", "chan send") {
+    EXPECT_EQ(ends.first.try_send(1), try_result::done);
+  }
+  task<> wait() override { EXPECT_TRUE(co_await ends.first.send(7)); }
+  bool complete() override { return ends.second.try_recv() == 1; }
+  task<bool> took_nothing() override { co_return ends.second.len() == 0; }
+  task<bool> took_it() override { co_return ends.second.try_recv() == 7; }
+  std::pair<broadcast_sender<int>, broadcast_receiver<int>> ends = broadcast<int>(1);
+};
+struct recv_watch : wait_kind {
+  recv_watch() : wait_kind("recv, of a watch", "chan receive") { (void)ends.second.get(); }
+  task<> wait() override { EXPECT_EQ(co_await ends.second.recv(), 7); }
+  bool complete() override { return ends.first.try_send(7) == try_result::done; }
+  task<bool> took_nothing() override { co_return ends.second.len() == 1; }
+  task<bool> took_it() override { co_return ends.second.len() == 0; }
+  std::pair<watch_sender<int>, watch_receiver<int>> ends = watch<int>(0);
+};
 struct lock_mutex : wait_kind {
   lock_mutex() : wait_kind("lock", "sync.Mutex.Lock") {}
   task<> wait() override { mine.emplace(co_await m.lock()); }
@@ -243,6 +269,7 @@ inline std::vector<std::unique_ptr<wait_kind>> every_kind_of_wait() {
   auto add = [&]<class... K>(std::type_identity<K>...) { (all.push_back(std::make_unique<K>()), ...); };
   add(std::type_identity<recv_buffered>(), std::type_identity<recv_unbuffered>(), std::type_identity<recv_end>(),
       std::type_identity<send_unbuffered>(), std::type_identity<send_buffered>(), std::type_identity<send_or_keeps>(),
+      std::type_identity<recv_broadcast>(), std::type_identity<send_broadcast>(), std::type_identity<recv_watch>(),
       std::type_identity<select_recv>(), std::type_identity<select_send>(), std::type_identity<lock_mutex>(),
       std::type_identity<lock_guarded>(), std::type_identity<lock_exclusive>(), std::type_identity<lock_shared>(),
       std::type_identity<acquire>(), std::type_identity<wait_condition>(), std::type_identity<wait_event>(),

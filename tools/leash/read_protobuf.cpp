@@ -142,7 +142,7 @@ class reader {
   void take_sample(pbf_reader r) {
     profile_builder::entry e;
     e.leaked = builder_.p.of_leaks;
-    std::string labels, state;
+    std::string labels, state, started_at;
     std::size_t value = 0;
     std::uint64_t count = 0;
     frames_.clear();
@@ -160,7 +160,7 @@ class reader {
         case 3:
           if (r.wire_type() != pbf_wire_type::length_delimited)
             throw input_error("it is broken: a label of an unknown form");
-          take_label(r.get_message(), labels, state, e.wait);
+          take_label(r.get_message(), labels, state, started_at, e.wait);
           break;
         default:
           r.skip();
@@ -172,8 +172,20 @@ class reader {
     if (!labels.empty()) e.labels = symbols_.text(labels);
     const std::string_view known = state.empty() ? state_of_frames(frames_, symbols_) : std::string_view(state);
     if (!known.empty()) e.state = symbols_.text(known);
-    e.stack = symbols_.add(frames_, none, elided_);
+    const id creator = take_creator(started_at);
+    e.stack = symbols_.add(frames_, creator, elided_);
     builder_.add(e);
+  }
+
+  /// In leash's profiles the outermost frame is the line that started the goroutine, which the label `site` names too.
+  id take_creator(const std::string& started_at) {
+    if (started_at.empty() || frames_.size() < 2) return none;
+    const id outermost = frames_.back();
+    const std::string at =
+        std::string(symbols_.file(outermost)) + ":" + std::to_string(symbols_.frame_of(outermost).line);
+    if (at != started_at) return none;
+    frames_.pop_back();
+    return outermost;
   }
 
   void take_location(std::uint64_t number) {
@@ -249,7 +261,7 @@ class reader {
     return symbols_.add(frame{f.name, f.file, line > 0xffffffff ? 0 : static_cast<std::uint32_t>(line)});
   }
 
-  void take_label(pbf_reader r, std::string& labels, std::string& state, std::uint32_t& wait) {
+  void take_label(pbf_reader r, std::string& labels, std::string& state, std::string& started_at, std::uint32_t& wait) {
     std::uint64_t key = 0, value = 0;
     std::int64_t number = 0;
     while (r.next()) {
@@ -270,6 +282,8 @@ class reader {
     const std::string_view name = text(key);
     if (name == "state" && value != 0) {
       state = text(value);
+    } else if (name == "site" && value != 0) {
+      started_at = text(value);
     } else if (name == "wait" && value == 0) {
       wait = static_cast<std::uint32_t>(std::clamp<std::int64_t>(number, 0, 0xffffffff));
     } else if (labels.size() < 4096) {

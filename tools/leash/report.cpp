@@ -138,7 +138,7 @@ std::string section(const analysis& a, const symbols& s, const std::string& pict
     }
   }
   if (a.total != 0)
-    out += "<details><summary>Where all of them wait</summary>\n" + flame_graph(a.findings, s) + "</details>\n";
+    out += "<details open><summary>Where all of them wait</summary>\n" + flame_graph(a.findings, s) + "</details>\n";
   if (left_out != 0)
     out += "<details><summary>" + plural(left_out, "place") + " not suspicious</summary>\n" + rest + "</details>\n";
   return out;

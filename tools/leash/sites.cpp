@@ -57,9 +57,18 @@ std::string_view cpp_name(std::string_view signature) {
   return {};
 }
 
+/// "<...>/leash/<name>.hpp": profiles of leash programs give functions without parameters, so it is the file that tells.
+bool is_leash_header(std::string_view file) {
+  const std::size_t slash = file.rfind('/');
+  if (slash == file.npos || !file.ends_with(".hpp")) return false;
+  const std::string_view folder = file.substr(0, slash);
+  return folder == "leash" || folder.ends_with("/leash");
+}
+
 /// Not the standard library, but only ways to wait: the line of interest is the caller's.
-bool is_plumbing(std::string_view function) {
-  return function.starts_with("golang.org/x/sync/") || cpp_name(function).starts_with("leash::");
+bool is_plumbing(std::string_view function, std::string_view file) {
+  return function.starts_with("golang.org/x/sync/") || cpp_name(function).starts_with("leash::") ||
+         is_leash_header(file);
 }
 
 bool is_wrapper(std::string_view function) {
@@ -162,7 +171,7 @@ stack_sight look_at(id stack_number, id state_id, const symbols& s) {
     }
     if (f.starts_with("os/signal.")) signals = true;
     if (f.ends_with(".Accept") || f.ends_with(".accept")) accepts = accepts || is_standard(f, s.file(frames[i]));
-    if (wait == end && !is_plumbing(f) && !is_standard(f, s.file(frames[i]))) wait = i;
+    if (wait == end && !is_plumbing(f, s.file(frames[i])) && !is_standard(f, s.file(frames[i]))) wait = i;
   }
   if (wait == end) wait = leaf;  // only the standard library's: its own line is shown
   if (wait == end && end > 0) wait = 0;

@@ -155,6 +155,7 @@ std::string target::take_trace(const take_options& o, const trace_options& t) co
   if (got.status != 200) {
     std::string why = "the answer is HTTP " + std::to_string(got.status);
     if (got.status == 404 && of_leash) why += " (only leash programs record what --perfetto and --last ask for)";
+    if (got.status == 409) why += " (nothing is being recorded there)";
     fail(a.text(), why);
   }
   return std::move(got.body);

@@ -10,8 +10,8 @@
 //
 // Invariants
 //  N1. The operation has ended before the frame that awaits it goes (outside.hpp, O2).
-//  N2. The cancellation signal is emitted in the reactor's turn. A composed operation that begins its next part afterwards asks
-//      for the slot again, and is then cancelled again.
+//  N2. The cancellation signal is emitted in the reactor's turn, and again whenever handlers have run, until the operation is
+//      over: a composed operation may have been between two parts, and knows nothing of it.
 #pragma once
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/async_result.hpp>
@@ -70,20 +70,14 @@ struct io_allocator {
   friend bool operator==(io_allocator, io_allocator) noexcept { return true; }
 };
 
+class asio_reactor;
+
 /// What every wait for an Asio operation has.
 class io_wait_core : public outside_wait {
  public:
-  asio::cancellation_slot slot() noexcept {
-    if (cancel_asked()) [[unlikely]]
-      cancel_again();
-    return signal_.slot();
-  }
-
+  asio::cancellation_slot slot() noexcept { return signal_.slot(); }
   /// The handler was called or destroyed.
-  void over() noexcept {
-    over_.store(true, std::memory_order_relaxed);
-    ended_part(this);
-  }
+  void over() noexcept;
 
  protected:
   using outside_wait::outside_wait;
@@ -93,11 +87,10 @@ class io_wait_core : public outside_wait {
   std::exception_ptr failure_;  // thrown by what starts the operation
 
  private:
-  void cancel_again() noexcept;
-  void emit_later() noexcept;
+  friend class asio_reactor;
   asio::cancellation_signal signal_;
-  bool emitting_ = false;  // in the reactor's turn
-  std::atomic<bool> over_{false};
+  io_wait_core* next_cancelled_ = nullptr;  // the reactor's
+  std::atomic<bool> over_{false}, listed_{false};
 };
 
 /// How the arguments of a completion become what co_await gives.

@@ -44,7 +44,8 @@ class tls_context {
 
 /// An encrypted stream. One goroutine reads and one writes at a time; they may be two.
 ///
-/// A write that was cut short leaves the stream broken: the next write throws. Reads lose nothing by being cut short.
+/// A write that was cut short in the middle of a record leaves the stream broken: the next write throws. Reads lose nothing by
+/// being cut short.
 class tls_stream {
  public:
   tls_stream() noexcept;

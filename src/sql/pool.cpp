@@ -1,0 +1,418 @@
+#include <algorithm>
+#include <iostream>
+#include <leash/blocking.hpp>
+#include <leash/scope.hpp>
+#include <unordered_map>
+
+#include "session.hpp"
+
+namespace leash::sql {
+
+// --- a connection's place
+
+open_place::open_place(pool_core* p) noexcept : pool_(p) { p->open.fetch_add(1, std::memory_order_relaxed); }
+session::session(open_place p, std::unique_ptr<driver> made, clock::time_point now) noexcept
+    : place(std::move(p)), d(std::move(made)), opened_at(now) {
+  place.pool().opened.fetch_add(1, std::memory_order_relaxed);
+}
+session::~session() { place.pool().closed_count.fetch_add(1, std::memory_order_relaxed); }
+
+open_place::~open_place() {
+  if (pool_ != nullptr) pool_->open.fetch_sub(1, std::memory_order_relaxed);
+}
+
+// --- later
+
+// As after_func, for a callable that borrows nothing: whoever acquires while no timer is armed has nothing to do with
+// it, and must not count as live because of it.
+template <class F>
+static timer start_later(nanoseconds after, F&& f, std::source_location where = std::source_location::current()) {
+  runtime& rt = *runtime_at(running_goroutine("sql::pool", where)->runtime_index);
+  auto* p = new pending_start_of<std::decay_t<F>>(std::decay_t<F>(std::forward<F>(f)), rt, where);
+  arm_start(p, after, false);
+  return timer(p);
+}
+
+static task<> close_session(std::unique_ptr<session> s) { co_await s->d->close(); }
+
+namespace {
+
+/// Brings to rest what came back while it was not. Unwound, or never started, it closes the connection here and now.
+struct mender {
+  std::shared_ptr<pool_core> core;
+  semaphore::permit permit;  // until it is back or closed (P1)
+  std::unique_ptr<session> s;
+  bool at_rest;
+
+  task<> operator()() {
+    if (!s->broken && !at_rest) {
+      core->settled.fetch_add(1, std::memory_order_relaxed);
+      co_await bring_to_rest(*s, core->options.settle_within);
+      if (s->broken) core->replaced.fetch_add(1, std::memory_order_relaxed);
+    }
+    if (!core->worth_keeping(*s) || !core->keep(s)) co_await close_session(std::move(s));
+    permit.release();
+  }
+};
+
+struct closer {
+  std::shared_ptr<pool_core> core;
+  std::vector<std::unique_ptr<session>> all;
+  task<> operator()() {
+    for (auto& s : all) co_await close_session(std::move(s));
+  }
+};
+
+}  // namespace
+
+task<> bring_to_rest(session& s, nanoseconds within) {
+  struct work {
+    static task<> run(session& s, bool& ok) {
+      ok = co_await s.d->settle();
+      if (!ok || !s.d->in_transaction()) co_return;
+      co_await s.d->script(std::make_shared<const std::string>("ROLLBACK"));
+      ok = !s.d->in_transaction();
+    }
+  };
+  bool ok = false;
+  try {
+    if (!co_await shielded(within, work::run(s, ok))) ok = false;
+  } catch (...) {
+    ok = false;
+  }
+  if (!ok) s.broken = true;
+}
+
+// --- pool_core
+
+pool_core::pool_core(target t, pool_options o, std::source_location where)
+    : to(std::move(t)), options(std::move(o)), permits(options.max_open, where) {}
+pool_core::~pool_core() = default;
+
+task<std::unique_ptr<session>> pool_core::take_one() {
+  for (;;) {
+    std::unique_ptr<session> s;
+    {
+      std::lock_guard guard(lock);
+      if (closed) throw error(error_kind::misuse, "acquire: the pool was closed");
+      if (!idle.empty()) {
+        s = std::move(idle.back());
+        idle.pop_back();
+      }
+    }
+    if (s == nullptr) co_return co_await open_one();
+    if (s->d->lost_while_idle()) {
+      s->broken = true;
+      replaced.fetch_add(1, std::memory_order_relaxed);
+    }
+    if (worth_keeping(*s)) co_return s;
+    co_await close_session(std::move(s));
+  }
+}
+
+task<std::unique_ptr<session>> pool_core::open_one() {
+  open_place place(this);
+  std::unique_ptr<driver> d = co_await open_driver(to, options);
+  co_return std::make_unique<session>(std::move(place), std::move(d), now());
+}
+
+bool pool_core::worth_keeping(session& s) const noexcept {
+  if (s.broken || s.d->broken()) return false;
+  return to.in_memory || options.max_lifetime == nanoseconds::max() || now() - s.opened_at < options.max_lifetime;
+}
+
+connection pool_core::hold(std::unique_ptr<session> owned, semaphore::permit permit, goroutine_core* g,
+                           std::source_location where) {
+  std::shared_ptr<pool_core> self = shared_from_this();
+  std::lock_guard guard(lock);
+  if (options.held_limit != nanoseconds::max() && !watching) arm_watch(options.held_limit);
+  // Nothing throws from here on.
+  session* const s = owned.release();
+  s->home = this;
+  s->holder = g->id;
+  s->since = now();
+  s->acquired_at = where;
+  s->told = false;
+  s->statement = nullptr;
+  s->before = newest;
+  s->after = nullptr;
+  (newest != nullptr ? newest->after : oldest) = s;
+  newest = s;
+  in_use.fetch_add(1, std::memory_order_relaxed);
+  acquired.fetch_add(1, std::memory_order_relaxed);
+  return connection(std::move(permit), std::move(self), s);
+}
+
+void pool_core::started(session& s, goroutine_core* g, std::shared_ptr<const std::string> text) {
+  std::lock_guard guard(lock);
+  s.holder = g->id;  // a handle may have moved
+  s.statement.swap(text);
+}
+
+void pool_core::give_back(session* s, semaphore::permit permit) noexcept {
+  std::unique_ptr<session> owned(s);
+  {
+    std::lock_guard guard(lock);
+    (s->before != nullptr ? s->before->after : oldest) = s->after;
+    (s->after != nullptr ? s->after->before : newest) = s->before;
+    in_use.fetch_sub(1, std::memory_order_relaxed);
+  }
+  if (s->depth != 0) fatal("a sql::connection was released inside of its transaction");
+  if (s->reading != nullptr) {
+    s->reading->orphan("its connection went back to the pool");
+    s->reading = nullptr;
+  }
+  s->to_notify.clear();
+  bool const lost = s->broken || s->d->broken();
+  if (lost) {
+    s->broken = true;
+    replaced.fetch_add(1, std::memory_order_relaxed);
+  }
+  bool const at_rest = !lost && s->d->settle_now();
+  if (at_rest && worth_keeping(*s) && keep(owned)) return;  // the permit goes after the connection has come (P1)
+  bool const closes_now = (lost || at_rest) && s->d->closes_at_once();
+  if (in_goroutine() && !closes_now) {
+    try {
+      start_goroutine(mender{shared_from_this(), std::move(permit), std::move(owned), at_rest});
+    } catch (...) {  // no memory: what it was to own has gone
+    }
+  }
+}
+
+bool pool_core::keep(std::unique_ptr<session>& s) noexcept {
+  std::lock_guard guard(lock);
+  if (closed || idle.size() >= options.max_idle) return false;
+  s->idle_since = now();
+  s->home = nullptr;
+  idle.push_back(std::move(s));  // there is room: see the pool's constructor
+  if (!sweeping && !to.in_memory && options.max_idle_time != nanoseconds::max()) {
+    try {
+      arm_sweep(options.max_idle_time);
+    } catch (...) {  // the next one does
+    }
+  }
+  return true;
+}
+
+void pool_core::dispose(std::vector<std::unique_ptr<session>> all) noexcept {
+  if (all.empty()) return;
+  auto self = weak_from_this().lock();
+  if (self == nullptr || !in_goroutine() || all.front()->d->closes_at_once()) return;
+  try {
+    start_goroutine(closer{std::move(self), std::move(all)});
+  } catch (...) {
+  }
+}
+
+std::vector<std::unique_ptr<session>> pool_core::shut() noexcept {
+  std::optional<timer> first, second;  // their callables go without the lock
+  std::lock_guard guard(lock);
+  closed = true;
+  first.swap(watch_timer);
+  second.swap(sweep_timer);
+  return std::move(idle);
+}
+
+// --- watching
+
+void pool_core::arm_watch(nanoseconds after) {
+  watch_timer.emplace(start_later(after, [weak = weak_from_this()] {
+    if (auto self = weak.lock()) self->watch();
+  }));
+  watching = true;
+}
+
+void pool_core::watch() {
+  for (held_connection& h : held(options.held_limit, true)) {
+    if (options.on_held) {
+      options.on_held(h);
+      continue;
+    }
+    std::cerr << "leash: a connection is held by goroutine " << h.who.id << " for "
+              << std::chrono::duration_cast<std::chrono::milliseconds>(h.held).count() << " ms, acquired at "
+              << h.acquired_at.file_name() << ":" << h.acquired_at.line() << "\n";
+    for (const frame_info& f : h.who.stack)
+      std::cerr << "  " << f.function << "\n  \t" << f.file << ":" << f.line << "\n";
+  }
+  std::lock_guard guard(lock);
+  watching = false;
+  if (closed) return;
+  for (session* s = oldest; s != nullptr; s = s->after) {
+    if (s->told) continue;
+    arm_watch(std::max(nanoseconds(s->since + options.held_limit - now()), nanoseconds(1)));
+    return;
+  }
+}
+
+void pool_core::arm_sweep(nanoseconds after) {
+  if (this_worker == nullptr || this_worker->current == nullptr) return;  // a foreign thread gives back: the next one
+  sweep_timer.emplace(start_later(after, [weak = weak_from_this()]() -> task<> {
+    if (auto self = weak.lock()) co_await self->sweep();
+  }));
+  sweeping = true;
+}
+
+task<> pool_core::sweep() {
+  std::vector<std::unique_ptr<session>> old;
+  {
+    std::lock_guard guard(lock);
+    sweeping = false;
+    clock::time_point const time = now();
+    auto const too_old = [&](const std::unique_ptr<session>& s) {
+      return time - s->idle_since >= options.max_idle_time ||
+             (options.max_lifetime != nanoseconds::max() && time - s->opened_at >= options.max_lifetime);
+    };
+    for (auto& s : idle)
+      if (too_old(s)) old.push_back(std::move(s));
+    std::erase(idle, nullptr);
+    if (!idle.empty() && !closed)
+      arm_sweep(std::max(nanoseconds(idle.front()->idle_since + options.max_idle_time - time), nanoseconds(1)));
+  }
+  for (auto& s : old) co_await close_session(std::move(s));
+}
+
+std::vector<held_connection> pool_core::held(nanoseconds at_least, bool untold) {
+  std::vector<held_connection> all;
+  {
+    std::lock_guard guard(lock);
+    clock::time_point const time = now();
+    for (session* s = oldest; s != nullptr; s = s->after) {
+      if (time - s->since < at_least) break;  // oldest first
+      if (untold && s->told) continue;
+      if (untold) s->told = true;
+      held_connection h;
+      h.who.id = s->holder;
+      h.since = s->since;
+      h.held = time - s->since;
+      h.acquired_at = s->acquired_at;
+      if (s->statement != nullptr) h.statement = *s->statement;
+      all.push_back(std::move(h));
+    }
+  }
+  if (all.empty()) return all;
+  std::unordered_map<std::uint64_t, goroutine_info> by_id;
+  for (goroutine_info& g : goroutines()) by_id.emplace(g.id, std::move(g));
+  for (held_connection& h : all)
+    if (auto it = by_id.find(h.who.id); it != by_id.end()) h.who = it->second;
+  return all;
+}
+
+// --- notifications within the process
+
+void pool_core::tell(const std::string& channel, const std::string& payload) {
+  std::lock_guard guard(lock);
+  std::erase_if(members, [&](member& m) {
+    if (std::find(m.channels.begin(), m.channels.end(), channel) == m.channels.end()) return false;
+    return m.to.try_send(notification{channel, payload, false}) == try_result::closed;
+  });
+}
+
+// --- pool
+
+pool::pool(std::string_view address, pool_options o, std::source_location where) {
+  target t = parse_address(address);
+  if (!has(t.backend))
+    throw error(error_kind::misuse, "this build of leash::sql is without " + std::string(name_of(t.backend)));
+  if (o.max_open == 0) throw error(error_kind::misuse, "a pool with max_open = 0");
+  for (nanoseconds d :
+       {o.max_lifetime, o.max_idle_time, o.held_limit, o.connect_timeout, o.settle_within, o.busy_timeout})
+    if (d < nanoseconds::zero()) throw error(error_kind::misuse, "a pool with a negative duration");
+  if (t.in_memory) {
+    // The database goes with its connection.
+    o.max_open = o.max_idle = 1;
+    o.max_lifetime = o.max_idle_time = nanoseconds::max();
+  }
+  o.max_idle = std::min(o.max_idle, o.max_open);
+  core_ = std::make_shared<pool_core>(std::move(t), std::move(o), where);
+  core_->idle.reserve(core_->options.max_open + 1);
+}
+
+pool& pool::operator=(pool&& o) noexcept {
+  if (this != &o) {
+    if (core_ != nullptr) core_->dispose(core_->shut());
+    core_ = std::move(o.core_);
+  }
+  return *this;
+}
+pool::~pool() {
+  if (core_ != nullptr) core_->dispose(core_->shut());
+}
+
+namespace {
+struct waiting_mark {
+  std::atomic<std::size_t>& n;
+  explicit waiting_mark(std::atomic<std::size_t>& count) noexcept : n(count) {
+    n.fetch_add(1, std::memory_order_relaxed);
+  }
+  waiting_mark(const waiting_mark&) = delete;
+  ~waiting_mark() { n.fetch_sub(1, std::memory_order_relaxed); }
+};
+}  // namespace
+
+task<connection> pool::acquire_from(std::shared_ptr<pool_core> core, std::source_location where) {
+  goroutine_core* const g = co_await this_goroutine{};
+  waiting_mark const mark(core->waiting);
+  semaphore::permit p = co_await core->permits.acquire();
+  std::unique_ptr<session> s = co_await core->take_one();
+  co_return core->hold(std::move(s), std::move(p), g, where);
+}
+
+task<connection> pool::acquire(std::source_location where) { return acquire_from(core_, where); }
+
+static task<std::int64_t> exec_on(task<connection> a, request r) {
+  connection c = co_await std::move(a);
+  co_return (co_await run_statement(c.live(), std::move(r), false)).affected();
+}
+static task<result> query_on(task<connection> a, request r) {
+  connection c = co_await std::move(a);
+  co_return co_await run_statement(c.live(), std::move(r), true);
+}
+static task<> script_on(task<connection> a, std::string text) {
+  connection c = co_await std::move(a);
+  co_await c.script(text);
+}
+static task<> notify_on(task<connection> a, std::string channel, std::string payload) {
+  connection c = co_await std::move(a);
+  co_await c.notify(channel, payload);
+}
+task<std::int64_t> pool::exec_once(request r, std::source_location where) {
+  return exec_on(acquire_from(core_, where), std::move(r));
+}
+task<result> pool::query_once(request r, std::source_location where) {
+  return query_on(acquire_from(core_, where), std::move(r));
+}
+task<> pool::script(std::string_view text, std::source_location where) {
+  return script_on(acquire_from(core_, where), std::string(text));
+}
+task<> pool::notify(std::string_view channel, std::string_view payload, std::source_location where) {
+  return notify_on(acquire_from(core_, where), std::string(channel), std::string(payload));
+}
+
+static task<> close_pool(std::shared_ptr<pool_core> core) {
+  std::vector<std::unique_ptr<session>> idle = core->shut();
+  for (auto& s : idle) co_await close_session(std::move(s));
+  // All permits: every connection has come back, and was closed because of shut().
+  semaphore::permit const all = co_await core->permits.acquire(core->options.max_open);
+}
+task<> pool::close() { return close_pool(core_); }
+
+pool_stats pool::stats() const {
+  pool_stats s;
+  {
+    std::lock_guard guard(core_->lock);
+    s.idle = core_->idle.size();
+    s.in_use = core_->in_use;
+    s.open = core_->open;
+  }
+  s.waiting = core_->waiting;
+  s.opened = core_->opened;
+  s.closed = core_->closed_count;
+  s.acquired = core_->acquired;
+  s.settled = core_->settled;
+  s.replaced = core_->replaced;
+  return s;
+}
+std::vector<held_connection> pool::held() const { return core_->held(nanoseconds::min(), false); }
+backend pool::backend() const noexcept { return core_->to.backend; }
+
+}  // namespace leash::sql

@@ -1,0 +1,127 @@
+// session: an open connection and what the pool knows of it. Belongs to a handle, or to the pool's idle list.
+#pragma once
+#include <atomic>
+#include <leash/after_func.hpp>
+#include <leash/scope.hpp>
+#include <leash/spin_lock.hpp>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <vector>
+
+#include "driver.hpp"
+
+namespace leash::sql {
+
+inline bool in_goroutine() noexcept { return this_worker != nullptr && this_worker->current != nullptr; }
+
+/// Starts a goroutine of the library's own under the runtime's root; in a goroutine only.
+template <class F>
+void start_goroutine(F&& f, std::source_location where = std::source_location::current()) {
+  // The caller is a member of the root scope, or of a scope below it: it is open.
+  (void)scope::of(runtime_at(this_worker->current->runtime_index)->root_scope)
+      .launch(where, nullptr, false, std::forward<F>(f));
+}
+
+/// One of max_open, from before a connection is opened until it is closed.
+class open_place {
+ public:
+  explicit open_place(pool_core*) noexcept;
+  open_place(open_place&& o) noexcept : pool_(std::exchange(o.pool_, nullptr)) {}
+  open_place& operator=(open_place&&) = delete;
+  ~open_place();
+  pool_core& pool() const noexcept { return *pool_; }
+
+ private:
+  pool_core* pool_;
+};
+
+struct session {
+  session(open_place, std::unique_ptr<driver>, clock::time_point now) noexcept;
+  session(const session&) = delete;
+  ~session();
+
+  open_place place;
+  std::unique_ptr<driver> d;
+  clock::time_point opened_at, idle_since;
+  pool_core* home = nullptr;  // while held
+
+  // One goroutine at a time; `busy` finds a second one.
+  std::atomic<bool> busy{false};
+  cursor* reading = nullptr;
+  int depth = 0;        // of transactions that are under way by transaction()
+  bool broken = false;  // to be closed
+  struct pending_notification {
+    int level;  // of the transaction that must commit first
+    std::string channel, payload;
+  };
+  std::vector<pending_notification> to_notify;  // SQLite
+
+  // Under the pool's lock, while held.
+  std::uint64_t holder = 0;
+  clock::time_point since;
+  std::source_location acquired_at;
+  bool told = false;
+  std::shared_ptr<const std::string> statement;
+  session *before = nullptr, *after = nullptr;
+};
+
+struct pool_core : std::enable_shared_from_this<pool_core> {
+  pool_core(target t, pool_options o, std::source_location where);
+  ~pool_core();
+
+  // --- acquire and give back
+  task<std::unique_ptr<session>> take_one();
+  task<std::unique_ptr<session>> open_one();
+  connection hold(std::unique_ptr<session>, semaphore::permit, goroutine_core*, std::source_location);
+  /// Any thread.
+  void give_back(session*, semaphore::permit) noexcept;
+  /// False: there is no room for it.
+  bool keep(std::unique_ptr<session>&) noexcept;
+  bool worth_keeping(session&) const noexcept;
+  void started(session&, goroutine_core*, std::shared_ptr<const std::string> text);
+
+  // --- watching
+  // One timer each, armed while there is something to look at; under the lock. In a goroutine.
+  void arm_watch(nanoseconds after);
+  void arm_sweep(nanoseconds after);
+  void watch();
+  task<> sweep();
+  std::vector<held_connection> held(nanoseconds at_least, bool untold);
+
+  /// Takes out what is idle; refuses who comes from now on.
+  std::vector<std::unique_ptr<session>> shut() noexcept;
+  /// Closes them: in a goroutine of its own, or here and now where there can be none. From destructors.
+  void dispose(std::vector<std::unique_ptr<session>>) noexcept;
+
+  // --- what is notified within the process (SQLite)
+  struct member {
+    sender<notification> to;
+    std::vector<std::string> channels;
+  };
+  void tell(const std::string& channel, const std::string& payload);
+
+  target const to;
+  pool_options const options;
+  semaphore permits;
+
+  // Before `idle`: sessions count their end.
+  std::atomic<std::size_t> open{0}, in_use{0}, waiting{0};
+  std::atomic<std::uint64_t> opened{0}, closed_count{0}, acquired{0}, settled{0}, replaced{0};
+
+  std::mutex lock;                               // all below; for moments, never across a wait
+  std::vector<std::unique_ptr<session>> idle;    // the newest last
+  session *oldest = nullptr, *newest = nullptr;  // held
+  bool closed = false;
+  bool watching = false, sweeping = false;
+  std::optional<timer> watch_timer, sweep_timer;
+  std::vector<member> members;
+};
+
+// Shielded and bounded both; what does not come to rest is broken.
+/// No statement under way; a transaction stays.
+task<> bring_to_rest_inside(session&);
+/// No transaction either.
+task<> bring_to_rest(session&, nanoseconds within);
+
+}  // namespace leash::sql

@@ -1,0 +1,15 @@
+// A program with leash::net: a few bytes through a connection to itself.
+#include <cstdio>
+#include <leash/leash.hpp>
+#include <leash/net.hpp>
+
+leash::task<int> app() {
+  leash::net::tcp_listener listener("127.0.0.1:0");
+  auto a = co_await leash::net::connect(listener.local_endpoint());
+  auto b = co_await listener.accept();
+  co_await a.write_all("hello");
+  char in[5];
+  co_return co_await b.read_exactly(in) ? 0 : 1;
+}
+
+int main() { return leash::run(app); }

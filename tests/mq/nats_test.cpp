@@ -1,0 +1,308 @@
+// NATS JetStream: against a server that each test starts on loopback, in a folder of its own. Skipped, with a line that says
+// so, where there is no nats-server.
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include <leash/mq.hpp>
+#include <map>
+#include <mutex>
+#include <set>
+
+#include "files.hpp"
+
+namespace leash {
+namespace {
+using namespace test;
+using mq::consumer;
+using mq::message;
+
+int free_port() {
+  int const s = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in a{};
+  a.sin_family = AF_INET;
+  a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t n = sizeof a;
+  if (s < 0 || ::bind(s, reinterpret_cast<sockaddr*>(&a), n) != 0 ||
+      ::getsockname(s, reinterpret_cast<sockaddr*>(&a), &n) != 0)
+    throw std::runtime_error("no port");
+  ::close(s);
+  return ntohs(a.sin_port);
+}
+
+/// Where it is, as a shell finds it; Debian puts it where users' paths do not lead. Empty: nowhere.
+std::string server_program() {
+  std::string path = std::getenv("PATH") != nullptr ? std::getenv("PATH") : "";
+  path += ":/usr/sbin";
+  for (std::size_t from = 0; from < path.size();) {
+    std::size_t const to = std::min(path.find(':', from), path.size());
+    std::string const program = path.substr(from, to - from) + "/nats-server";
+    if (::access(program.c_str(), X_OK) == 0) return program;
+    from = to + 1;
+  }
+  return {};
+}
+
+class nats_server {
+ public:
+  nats_server() : port_(free_port()) { start(); }
+  void start() {
+    at_.emplace(std::vector<std::string>{server_program(), "-a", "127.0.0.1", "-p", std::to_string(port_), "-js", "-sd",
+                                         dir_.file("js"), "-l", dir_.file("log")});
+  }
+  void kill() {
+    at_->kill();
+    at_.reset();
+  }
+  mq::nats_options options() const {
+    return {.url = "nats://127.0.0.1:" + std::to_string(port_), .answer_within = std::chrono::seconds(2)};
+  }
+  /// Opens a queue; waits until the server is there.
+  task<mq::queue> open(mq::nats_options o) const {
+    for (auto const end = now() + longest_wait;; co_await sleep(10ms)) {
+      try {
+        co_return co_await mq::open_nats(o);
+      } catch (const mq::error& e) {
+        if (e.kind() != mq::failure::unavailable || now() > end) throw;
+      }
+    }
+  }
+  task<mq::queue> open() const { return open(options()); }
+
+ private:
+  folder dir_;
+  int port_;
+  std::optional<process> at_;
+};
+
+#define LEASH_NEEDS_NATS()                                                               \
+  if (!mq::has_nats()) GTEST_SKIP() << "leash::mq was built without NATS (libnats-dev)"; \
+  if (server_program().empty()) GTEST_SKIP() << "nats-server is not installed"
+
+TEST(MqNats, messages_are_handled_acknowledged_and_gone) {
+  LEASH_NEEDS_NATS();
+  nats_server server;
+  run_at(2, [&]() -> task<> {
+    auto q = co_await server.open();
+    auto const first = co_await q.publish("0", {.key = "a", .idempotency_key = "0"});
+    EXPECT_FALSE(first.duplicate);
+    auto const again = co_await q.publish("0", {.idempotency_key = "0"});
+    EXPECT_TRUE(again.duplicate);
+    EXPECT_EQ(again.id, first.id);
+    for (int i = 1; i < 20; ++i) co_await q.publish(std::to_string(i));
+    EXPECT_EQ((co_await q.count()).waiting, 20u);
+    std::mutex lock;
+    std::set<std::string> seen;
+    consumer c(q, {.concurrency = 4, .visibility = 5s});  // what a slow machine lets time out comes again in time
+    co_await with_scope([&](scope& s) -> task<> {
+      s.go([&]() -> task<> {
+        co_await c.run([&](const message& m) -> task<> {
+          co_await yield();
+          std::lock_guard guard(lock);
+          seen.insert(m.body);
+          if (m.body == "0") EXPECT_EQ(m.key, "a");
+        });
+      });
+      co_await eventually([&] { return c.counts().handled == 20; }, "all to be handled");
+      c.drain();
+    });
+    EXPECT_EQ(seen.size(), 20u);
+    auto const n = co_await q.count();
+    EXPECT_EQ(n.waiting + n.in_flight + n.dead, 0u);
+  });
+}
+
+TEST(MqNats, one_that_throws_comes_again_and_becomes_a_dead_letter_that_can_be_revived) {
+  LEASH_NEEDS_NATS();
+  nats_server server;
+  run_at(2, [&]() -> task<> {
+    auto q = co_await server.open();
+    co_await q.publish("bad", {.key = "k"});
+    std::atomic<int> tries = 0;
+    consumer c(q, {.max_attempts = 3, .back_off = 1ms});
+    co_await with_scope([&](scope& s) -> task<> {
+      s.go([&]() -> task<> {
+        co_await c.run([&](const message& m) {
+          EXPECT_EQ(m.attempt, static_cast<std::uint32_t>(++tries));
+          throw std::runtime_error("no luck\nat all");
+        });
+      });
+      co_await eventually([&] { return c.counts().buried == 1; }, "the dead letter");
+      c.drain();
+    });
+    EXPECT_EQ(tries, 3);
+    auto const dead = co_await q.dead_letters();
+    CO_ASSERT_EQ(dead.size(), 1u);
+    EXPECT_EQ(dead[0].what.body, "bad");
+    EXPECT_EQ(dead[0].what.key, "k");
+    EXPECT_EQ(dead[0].what.attempt, 3u);
+    EXPECT_EQ(dead[0].reason, "no luck at all");
+    auto n = co_await q.count();
+    EXPECT_EQ(n.dead, 1u);
+    EXPECT_EQ(n.waiting + n.in_flight, 0u);
+    EXPECT_EQ(co_await q.revive_dead_letters(), 1u);
+    n = co_await q.count();
+    EXPECT_EQ(n.dead, 0u);
+    EXPECT_EQ(n.waiting, 1u);
+  });
+}
+
+TEST(MqNats, messages_of_a_key_come_one_after_the_other_over_two_consumers) {
+  LEASH_NEEDS_NATS();
+  nats_server server;
+  run_at(2, [&]() -> task<> {
+    auto o = server.options();
+    o.ordered_by_key = true;
+    o.partitions = 4;
+    auto q = co_await server.open(o);
+    auto other = co_await server.open(o);  // as another process
+    constexpr int keys = 4, each = 6;
+    for (int i = 0; i < keys * each; ++i)
+      co_await q.publish(std::to_string(i / keys), {.key = "k" + std::to_string(i % keys)});
+    std::mutex lock;
+    std::map<std::string, int> seen, running;
+    auto const handler = [&](const message& m) -> task<> {
+      {
+        std::lock_guard guard(lock);
+        EXPECT_EQ(++running[m.key], 1);
+        EXPECT_EQ(m.body, std::to_string(seen[m.key]));
+      }
+      co_await sleep(1ms);
+      std::lock_guard guard(lock);
+      --running[m.key];
+      if (m.body == "3" && m.attempt == 1) throw std::runtime_error("again");
+      ++seen[m.key];
+    };
+    consumer a(q, {.concurrency = 4, .visibility = 5s, .back_off = 1ms});
+    consumer b(other, {.concurrency = 4, .visibility = 5s, .back_off = 1ms});
+    co_await with_scope([&](scope& s) -> task<> {
+      s.go([&]() -> task<> { co_await a.run(handler); });
+      s.go([&]() -> task<> { co_await b.run(handler); });
+      co_await eventually([&] { return a.counts().handled + b.counts().handled == keys * each; }, "all to be handled");
+      a.drain();
+      b.drain();
+    });
+  });
+}
+
+TEST(MqNats, what_a_cancelled_consumer_had_taken_comes_again) {
+  LEASH_NEEDS_NATS();
+  nats_server server;
+  run_at(2, [&]() -> task<> {
+    auto q = co_await server.open();
+    co_await q.publish("x");
+    consumer c(q, {.visibility = 1h});
+    std::atomic<bool> there = false;
+    cancel_source cs;
+    co_await with_scope([&](scope& s) -> task<> {
+      auto h = s.go([&]() -> task<bool> {
+        co_return co_await with_cancel(cs, [&]() -> task<> {
+          co_await c.run([&](const message&) -> task<> {
+            there = true;
+            co_await sleep(1h);
+          });
+        });
+      });
+      co_await eventually([&] { return there.load(); }, "the handler");
+      cs.cancel();
+      co_await h.join();
+    });
+    EXPECT_EQ(c.counts().given_back, 1u);
+    consumer next(q);
+    co_await with_scope([&](scope& s) -> task<> {
+      s.go([&]() -> task<> { co_await next.run([](const message&) {}); });
+      co_await eventually([&] { return next.counts().handled == 1; }, "the message");
+      next.drain();
+    });
+  });
+}
+
+TEST(MqNats, a_server_that_is_not_there_a_bad_name_and_a_full_stream_say_so) {
+  LEASH_NEEDS_NATS();
+  run_at(2, []() -> task<> {
+    for (auto [o, kind] : {std::pair{mq::nats_options{.url = "nats://127.0.0.1:1"}, mq::failure::unavailable},
+                           std::pair{mq::nats_options{.name = "a.b"}, mq::failure::refused}}) {
+      bool threw = false;
+      try {
+        (void)co_await mq::open_nats(o);
+      } catch (const mq::error& e) {
+        threw = true;
+        EXPECT_EQ(int(e.kind()), int(kind)) << e.what();
+      }
+      EXPECT_TRUE(threw);
+    }
+  });
+  nats_server server;
+  run_at(2, [&]() -> task<> {
+    auto o = server.options();
+    o.max_bytes = 50'000;
+    auto q = co_await server.open(o);
+    std::string why;
+    for (int i = 0; why.empty() && i < 200; ++i) {
+      try {
+        co_await q.publish(std::string(1000, 'x'));
+      } catch (const mq::error& e) {
+        EXPECT_EQ(int(e.kind()), int(mq::failure::full)) << e.what();
+        why = e.what();
+      }
+    }
+    EXPECT_NE(why, "");
+  });
+}
+
+TEST(MqNats, a_server_killed_and_started_again_under_load_loses_nothing) {
+  LEASH_NEEDS_NATS();
+  constexpr int messages = 300;
+  nats_server server;
+  run_at(2, [&]() -> task<> {
+    auto q = co_await server.open();
+    std::mutex lock;
+    std::set<std::string> handled;
+    std::atomic<int> published = 0;
+    consumer c(q, {.concurrency = 4, .max_attempts = 1000, .visibility = 2s, .back_off = 1ms});
+    co_await with_scope([&](scope& s) -> task<> {
+      s.go(named("consumer"), [&]() -> task<> {
+        co_await c.run([&](const message& m) -> task<> {
+          co_await sleep(1ms);
+          std::lock_guard guard(lock);
+          handled.insert(m.body);
+        });
+      });
+      s.go(named("publisher"), [&]() -> task<> {
+        for (int i = 0; i < messages; ++i) {
+          std::string const id = std::to_string(i);
+          for (bool done = false; !done;) {
+            try {
+              (void)co_await q.publish(id, {.idempotency_key = id});
+              done = true;
+            } catch (const mq::error& e) {
+              EXPECT_EQ(int(e.kind()), int(mq::failure::unavailable)) << e.what();
+            }
+            if (!done) co_await sleep(10ms);
+          }
+          ++published;
+        }
+      });
+      for (int until : {60, 150}) {
+        co_await eventually([&] { return published >= until; }, "some to be published");
+        co_await blocking([&] {
+          server.kill();
+          server.start();
+        });
+      }
+      for (;;) {
+        {
+          std::lock_guard guard(lock);
+          if (handled.size() == messages) break;
+        }
+        co_await sleep(5ms);
+      }
+      c.drain();
+    });
+    EXPECT_EQ(published, messages);
+    EXPECT_EQ(handled.size(), std::size_t{messages});
+  });
+}
+
+}  // namespace
+}  // namespace leash
