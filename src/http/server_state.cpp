@@ -176,8 +176,9 @@ shutdown_result server::state::cut_all() {
   if (o.on_shutdown) o.on_shutdown(r);
   std::lock_guard guard(lock);
   for (connection* c : open) {
-    c->cut("the server has ended", false);
+    // Before the cut: what is written from then on is its answer to that.
     phase const p = connection::phase_of(c->state.load(std::memory_order_relaxed));
+    c->cut("the server has ended", false);
     if (p != phase::handler) ::shutdown(c->descriptor(), p == phase::write || p == phase::linger ? SHUT_RDWR : SHUT_RD);
   }
   return r;

@@ -3,12 +3,12 @@
 #include <cstddef>
 #include <exception>
 #include <functional>
-#include <leash/condition.hpp>
 #include <leash/net/tcp.hpp>
 #include <leash/scope.hpp>
 #include <leash/select.hpp>
 #include <leash/semaphore.hpp>
 #include <leash/sleep.hpp>
+#include <leash/wait_group.hpp>
 #include <string>
 #include <type_traits>
 #include <utility>
