@@ -234,9 +234,8 @@ LEASH_TEST_REAL(MqSqlite, a_file_that_another_process_keeps_locked_is_unavailabl
   o.busy_wait = 1ms;
   auto q = co_await open_sqlite(o);
   // A transaction of somebody else that does not end.
-  process other({"sqlite3", f.file("mq.db"), "-cmd",
-                 "BEGIN IMMEDIATE; SELECT writefile('" + f.file("locked") + "', 'x');", ".shell sleep 1000"});
-  co_await eventually([&] { return std::filesystem::exists(f.file("locked")); }, "the other process");
+  process other({LEASH_MQ_WORKER, "lock", f.file("mq.db"), f.file("locked")});
+  co_await eventually([&] { return !lines_of(f.file("locked")).empty(); }, "the other process");
   bool threw = false;
   try {
     co_await q.publish("x");

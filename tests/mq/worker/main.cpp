@@ -3,7 +3,9 @@
 //   mq_worker publish FILE LOG FIRST COUNT     a line when publish has returned
 //   mq_worker consume FILE LOG NAME [ordered]  a line at the end of each handler; ends by itself when the queue is empty
 //   mq_worker hold FILE LOG                    takes a message, says so, and never ends its handler
+//   mq_worker lock FILE LOG                    begins a transaction, says so, and never ends it
 #include <fcntl.h>
+#include <sqlite3.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -69,6 +71,15 @@ task<> hold(mq::queue q, const log_file& log) {
   });
 }
 
+int lock(const char* file, const log_file& log) {
+  sqlite3* db = nullptr;
+  if (sqlite3_open(file, &db) != SQLITE_OK ||
+      sqlite3_exec(db, "BEGIN IMMEDIATE", nullptr, nullptr, nullptr) != SQLITE_OK)
+    return 1;
+  log.line("locked");
+  for (;;) ::pause();
+}
+
 task<> work(int argc, char** argv) {
   std::string const what = argv[1];
   bool const ordered = std::string(argv[argc - 1]) == "ordered";
@@ -87,6 +98,7 @@ task<> work(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   if (argc < 4) return 2;
+  if (std::string(argv[1]) == "lock") return lock(argv[2], log_file(argv[3]));
   try {
     run(options{.workers = 2}, work, argc, argv);
   } catch (const std::exception& e) {
