@@ -266,7 +266,8 @@ task<std::optional<std::string_view>> connection::read() {
         server_.refused.fetch_add(1, std::memory_order_relaxed);
         throw error(408);
       }
-      client_gone();
+      // A server that ends has shut the reading side itself; the client still gets an answer.
+      if (!stopped_.load(std::memory_order_relaxed)) client_gone();
       co_await unwind_if_cancelled{};
       throw std::system_error(ECONNRESET, std::generic_category(), "http: the client disconnected");
     }

@@ -333,7 +333,7 @@ TEST(Trace, AGoroutineThatWaitsForItsPlaceIsCreatedOnce) {
   std::size_t ended = 0;
   for (auto& [id, events] : by_goroutine(t))
     ended += count(events, trace_kind::create) != 0 && count(events, trace_kind::end) == 1;
-  EXPECT_EQ(ended, 5u);
+  EXPECT_EQ(ended, 6u);
 }
 
 TEST(Trace, MemoryBeyondItsBoundsIsRefused) {
