@@ -120,13 +120,14 @@ void descriptor::adopt(int fd, bool owned, std::source_location where) {
 }
 
 descriptor::descriptor() noexcept = default;
-descriptor::descriptor(descriptor&& o) noexcept : state_(std::move(o.state_)), drained_{o.drained_[0], o.drained_[1]} {}
+descriptor::descriptor(descriptor&& o) noexcept
+    : state_(std::move(o.state_)), drained_{o.is_drained(false), o.is_drained(true)} {}
 descriptor& descriptor::operator=(descriptor&& o) noexcept {
   if (this != &o) {
     close();
     state_ = std::move(o.state_);
-    drained_[0] = o.drained_[0];
-    drained_[1] = o.drained_[1];
+    set_drained(false, o.is_drained(false));
+    set_drained(true, o.is_drained(true));
   }
   return *this;
 }

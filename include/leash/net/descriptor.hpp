@@ -6,6 +6,7 @@
 //
 // For other libraries' descriptors (a database client's): `descriptor d(fd, net::borrowed); co_await d.readable();`
 #pragma once
+#include <atomic>
 #include <boost/asio/posix/basic_stream_descriptor.hpp>
 #include <leash/net/async.hpp>
 #include <leash/reactor.hpp>
@@ -103,13 +104,13 @@ class descriptor {
   struct state;
   state& here() const;  // throws std::logic_error if closed
   /// The last call took all there was: the next one waits first.
-  bool is_drained(bool writes) const noexcept { return drained_[writes]; }
-  void set_drained(bool writes, bool so) noexcept { drained_[writes] = so; }
+  bool is_drained(bool writes) const noexcept { return drained_[writes].load(std::memory_order_relaxed); }
+  void set_drained(bool writes, bool so) noexcept { drained_[writes].store(so, std::memory_order_relaxed); }
 
  private:
   void adopt(int fd, bool owned, std::source_location);
   std::unique_ptr<state> state_;
-  bool drained_[2] = {false, false};
+  std::atomic<bool> drained_[2] = {false, false};  // a hint, also between goroutines that accept from one listener
 };
 
 class ready_wait : public fd_wait {
