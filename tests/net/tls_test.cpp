@@ -1,3 +1,4 @@
+#include <atomic>
 #include <boost/asio/ssl/error.hpp>
 
 #include "net/certificates.hpp"
@@ -162,7 +163,7 @@ LEASH_TEST_REAL(Tls, a_write_that_was_cut_short_corrupts_nothing) {
     co_await parked("writer", "IO wait");  // nobody reads
     s.cancel("enough");
   });
-  bool broken = false;
+  std::atomic<bool> broken = false;  // what orders the two is a socket
   co_await with_scope([&](scope& s) -> task<> {
     s.go([&]() -> task<> {
       std::vector<char> in(1 << 16);
@@ -172,7 +173,7 @@ LEASH_TEST_REAL(Tls, a_write_that_was_cut_short_corrupts_nothing) {
           if (n >= 4) end.assign(in.data() + n - 4, 4);
         EXPECT_TRUE(!broken && end == "more");
       } catch (const net::system_error& e) {
-        EXPECT_TRUE(broken) << e.what();
+        EXPECT_TRUE(broken.load()) << e.what();
       }
     });
     try {
