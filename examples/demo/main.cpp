@@ -129,7 +129,8 @@ std::optional<int> read_arguments(settings& s, int argc, char** argv) {
   }
   if (only_pipeline && only_leaks) return complain("--pipeline-only and --leaks-only exclude each other");
   if (s.page && !has_page())
-    return complain("there is no page: built without leash::debug (Debian: libboost1.81-dev libprotozero-dev zlib1g-dev)");
+    return complain(
+        "there is no page: built without leash::debug (Debian: libboost1.81-dev libprotozero-dev zlib1g-dev)");
   if (only_leaks && has_root) return complain("--leaks-only reads no DIR");
   s.pipeline = !only_leaks;
   s.leaks = !only_pipeline;
