@@ -47,7 +47,7 @@ class watchdog : public ::testing::EmptyTestEventListener {
 
 seconds longest_test() {
   if (const char* v = std::getenv("LEASH_TEST_TIMEOUT")) return seconds(std::atoi(v));
-  return seconds(std::getenv("LEASH_LONG") ? 1800 : 120);
+  return seconds(std::getenv("LEASH_LONG") ? 1800 : 240);
 }
 
 }  // namespace
