@@ -11,6 +11,8 @@
 #include <leash/net/stream.hpp>
 #include <system_error>
 
+#include "whole.hpp"
+
 namespace leash::net {
 
 namespace {
@@ -122,17 +124,7 @@ std::optional<std::size_t> stream::try_read(mutable_bytes to) {
   throw system_error(last_error(errno));
 }
 
-task<bool> stream::read_exactly(mutable_bytes to) {
-  for (std::size_t n = 0; n < to.size();) {
-    std::size_t const now = co_await read_some(to.from(n));
-    if (now == 0) {
-      if (n == 0) co_return false;
-      throw system_error(asio::error::eof);
-    }
-    n += now;
-  }
-  co_return true;
-}
+task<bool> stream::read_exactly(mutable_bytes to) { return read_whole(*this, to); }
 
 task<> stream::write_all(const_bytes from) {
   for (std::size_t n = 0; n < from.size();) n += co_await write_some(from.from(n));

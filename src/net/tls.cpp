@@ -10,6 +10,7 @@
 #include <stdexcept>
 
 #include "system.hpp"
+#include "whole.hpp"
 
 namespace leash::net {
 
@@ -288,17 +289,7 @@ task<std::size_t> tls_stream::read_some(mutable_bytes to) {
   }
 }
 
-task<bool> tls_stream::read_exactly(mutable_bytes to) {
-  for (std::size_t n = 0; n < to.size();) {
-    std::size_t const now = co_await read_some(to.from(n));
-    if (now == 0) {
-      if (n == 0) co_return false;
-      throw system_error(asio::error::eof);
-    }
-    n += now;
-  }
-  co_return true;
-}
+task<bool> tls_stream::read_exactly(mutable_bytes to) { return read_whole(*this, to); }
 
 task<> tls_stream::write_all(const_bytes from) {
   constexpr std::size_t portion = 64 * 1024;

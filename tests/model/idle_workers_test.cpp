@@ -1,6 +1,6 @@
 // Workers that go to sleep while work is being pushed. Every worker has a quota of items, after which it is busy for
 // ever; the items are exactly as many as the quotas together, so a single wake-up lost, or spent on a worker that is
-// busy, is a deadlock.
+// busy, is a deadlock. One file: the models of sleeping, of leaving and of the reactor's seat are steps of one protocol.
 #include <utility>
 
 #include "expect.hpp"
