@@ -1,5 +1,6 @@
 // Folders and processes of the tests, gone with the tests.
 #pragma once
+#include <fcntl.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdlib.h>
@@ -19,7 +20,7 @@ namespace leash::test {
 class folder {
  public:
   folder() {
-    std::string name = (std::filesystem::temp_directory_path() / "leash_mq_XXXXXX").string();
+    std::string name = (std::filesystem::temp_directory_path() / "leash_test_XXXXXX").string();
     if (::mkdtemp(name.data()) == nullptr) throw std::runtime_error("no temporary folder");
     path_ = name;
   }
@@ -41,19 +42,42 @@ inline std::vector<std::string> lines_of(const std::string& file) {
   return all;
 }
 
+/// Polls, from a thread that is no worker.
+template <class F>
+bool eventually_here(F f) {
+  for (auto const end = std::chrono::steady_clock::now() + 60s; !f();) {
+    if (std::chrono::steady_clock::now() > end) return false;
+    std::this_thread::sleep_for(1ms);
+  }
+  return true;
+}
+
 /// A process; killed if it is still there at the end.
 class process {
  public:
-  explicit process(std::vector<std::string> args) {
+  /// out, error: files that its output is added to; empty: it goes where the test's goes.
+  explicit process(std::vector<std::string> args, const std::string& out = {}, const std::string& error = {}) {
     std::vector<char*> argv;
     for (auto& a : args) argv.push_back(a.data());
     argv.push_back(nullptr);
-    if (int const r = ::posix_spawnp(&pid_, argv[0], nullptr, nullptr, argv.data(), environ); r != 0)
-      throw std::system_error(r, std::generic_category(), args[0]);
+    posix_spawn_file_actions_t files;
+    posix_spawn_file_actions_init(&files);
+    constexpr int how = O_WRONLY | O_CREAT | O_APPEND;
+    if (!out.empty()) posix_spawn_file_actions_addopen(&files, 1, out.c_str(), how, 0666);
+    if (!error.empty()) posix_spawn_file_actions_addopen(&files, 2, error.c_str(), how, 0666);
+    int const r = ::posix_spawnp(&pid_, argv[0], &files, nullptr, argv.data(), environ);
+    posix_spawn_file_actions_destroy(&files);
+    if (r != 0) throw std::system_error(r, std::generic_category(), args[0]);
   }
   process(const process&) = delete;
   ~process() {
     if (pid_ > 0) kill();
+  }
+  void signal(int number) const { ::kill(pid_, number); }
+  /// False: it has ended, and wait() returns at once.
+  bool runs() const {
+    siginfo_t ended{};
+    return ::waitid(P_PID, static_cast<id_t>(pid_), &ended, WEXITED | WNOHANG | WNOWAIT) == 0 && ended.si_pid == 0;
   }
   void kill() {
     ::kill(pid_, SIGKILL);
