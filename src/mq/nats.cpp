@@ -13,6 +13,9 @@
 //  N1. A message is acknowledged with a round trip: done means that the server knows it.
 //  N2. A dead letter is in its stream before the message is taken out of the other one. Dying in between makes it twice, of
 //      which the server drops one (it has the same id).
+//  N3. A server that is killed remembers that a message was acknowledged, but may forget that it removed it from the stream (seen
+//      with 2.9): the message is in the way and is given to nobody. After each connection, whoever takes messages removes those up
+//      to which all are acknowledged.
 #include <leash/blocking.hpp>
 #include <leash/mq.hpp>
 #include <leash/mutex.hpp>
@@ -41,6 +44,7 @@ using connection_ptr = std::unique_ptr<natsConnection, destroys<natsConnection, 
 using context_ptr = std::unique_ptr<jsCtx, destroys<jsCtx, jsCtx_Destroy>>;
 using subscription_ptr = std::unique_ptr<natsSubscription, destroys<natsSubscription, natsSubscription_Destroy>>;
 using message_ptr = std::unique_ptr<natsMsg, destroys<natsMsg, natsMsg_Destroy>>;
+using consumer_info_ptr = std::unique_ptr<jsConsumerInfo, destroys<jsConsumerInfo, jsConsumerInfo_Destroy>>;
 using stream_info_ptr = std::unique_ptr<jsStreamInfo, destroys<jsStreamInfo, jsStreamInfo_Destroy>>;
 
 failure kind_of(natsStatus s, int js) noexcept {
@@ -121,17 +125,10 @@ class nats_store : public store {
     auto const alone = co_await taking_.lock();
     co_await blocking([&] {
       subscribe(visible_again);
-      if (!o_.ordered_by_key) {
-        // One by one: asked for more, the client (3.4) writes past its list when some of an earlier request have come late.
-        for (std::size_t before = 0; into.size() < most; before = into.size()) {
-          fetch(*subscriptions_.front(), into, !into.empty());
-          if (into.size() == before) break;
-        }
-        return;
-      }
-      for (std::size_t i = 0; i < subscriptions_.size() && into.size() < most; ++i)
-        fetch(*subscriptions_[(first_ + i) % subscriptions_.size()], into, true);
-      ++first_;
+      std::size_t const had = into.size();
+      take_some(into, most);
+      // With nothing to take the floors are where they can be.
+      if (into.size() == had) remove_acknowledged();
     });
     co_return nanoseconds::zero();  // it has waited on the server
   }
@@ -181,13 +178,8 @@ class nats_store : public store {
       n.dead = info(dead_)->State.Msgs;
       std::uint64_t pending = 0;
       for (std::uint32_t i = 0; i < consumers(); ++i) {
-        jsConsumerInfo* c = nullptr;
-        jsErrCode js{};
-        natsStatus const s = js_GetConsumerInfo(&c, js_.get(), stream_.c_str(), consumer(i).c_str(), nullptr, &js);
-        if (s == NATS_NOT_FOUND || js == JSConsumerNotFoundErr) continue;  // nobody has consumed yet
-        check(s, js, "cannot look at a consumer");
-        pending += static_cast<std::uint64_t>(c->NumAckPending);
-        jsConsumerInfo_Destroy(c);
+        consumer_info_ptr const c = info(i);
+        if (c != nullptr) pending += static_cast<std::uint64_t>(c->NumAckPending);
       }
       n.in_flight = std::min(pending, all);
       n.waiting = all - n.in_flight;
@@ -241,6 +233,8 @@ class nats_store : public store {
   std::int64_t wait_ms() const noexcept { return std::max<std::int64_t>(1, o_.answer_within.count() / 1'000'000); }
   std::uint32_t consumers() const noexcept { return o_.ordered_by_key ? o_.partitions : 1; }
   std::string consumer(std::uint32_t i) const { return o_.ordered_by_key ? "p" + std::to_string(i) : "all"; }
+  /// The subjects of what that consumer gets.
+  std::string filter(std::uint32_t i) const { return subject_ + "m." + (o_.ordered_by_key ? std::to_string(i) : "*"); }
   static natsMsg* leased(const delivery& d) noexcept { return static_cast<natsMsg*>(d.lease.get()); }
 
   void connect() {
@@ -289,14 +283,14 @@ class nats_store : public store {
     std::vector<subscription_ptr> all;
     for (std::uint32_t i = 0; i < consumers(); ++i) {
       std::string const name = consumer(i);
-      std::string const filter = subject_ + "m." + (o_.ordered_by_key ? std::to_string(i) : "*");
+      std::string const subjects = filter(i);
       jsConsumerConfig cfg;
       jsConsumerConfig_Init(&cfg);
       cfg.Durable = name.c_str();
       cfg.AckPolicy = js_AckExplicit;
       cfg.AckWait = visible_again.count();
       cfg.MaxDeliver = -1;
-      cfg.FilterSubject = filter.c_str();
+      cfg.FilterSubject = subjects.c_str();
       cfg.MaxAckPending = o_.ordered_by_key ? 1 : 65'536;
       jsErrCode js{};
       check(js_AddConsumer(nullptr, js_.get(), stream_.c_str(), &cfg, nullptr, &js), js, "its consumer cannot be made");
@@ -306,11 +300,65 @@ class nats_store : public store {
       bound.Consumer = name.c_str();
       bound.ManualAck = true;
       natsSubscription* sub = nullptr;
-      check(js_PullSubscribe(&sub, js_.get(), filter.c_str(), name.c_str(), nullptr, &bound, &js), js,
+      check(js_PullSubscribe(&sub, js_.get(), subjects.c_str(), name.c_str(), nullptr, &bound, &js), js,
             "cannot subscribe");
       all.emplace_back(sub);
     }
     subscriptions_ = std::move(all);
+  }
+
+  void take_some(std::vector<delivery>& into, std::size_t most) {
+    if (!o_.ordered_by_key) {
+      // One by one: asked for more, the client (3.4) writes past its list when some of an earlier request have come late.
+      for (std::size_t before = 0; into.size() < most; before = into.size()) {
+        fetch(*subscriptions_.front(), into, !into.empty());
+        if (into.size() == before) break;
+      }
+      return;
+    }
+    for (std::size_t i = 0; i < subscriptions_.size() && into.size() < most; ++i)
+      fetch(*subscriptions_[(first_ + i) % subscriptions_.size()], into, true);
+    ++first_;
+  }
+
+  /// N3. Until all was below a floor once, for each connection that was made.
+  void remove_acknowledged() {
+    std::uint64_t const connection = 1 + reconnects();
+    if (removed_in_ == connection) return;
+    bool all = true;
+    for (std::uint32_t i = 0; i < consumers(); ++i) {
+      consumer_info_ptr const c = info(i);
+      if (c == nullptr) continue;
+      all = all && c->NumAckPending == 0;
+      for (std::uint64_t n = 0; (n = next_in_stream(filter(i), n + 1)) != 0 && n <= c->AckFloor.Stream;) {
+        jsErrCode js{};
+        natsStatus const s = js_DeleteMsg(js_.get(), stream_.c_str(), n, nullptr, &js);
+        if (s != NATS_NOT_FOUND && js != JSNoMessageFoundErr) check(s, js, "cannot remove a message");
+      }
+    }
+    if (all) removed_in_ = connection;
+  }
+  std::uint64_t reconnects() const {
+    natsStatistics* all = nullptr;
+    check(natsStatistics_Create(&all), 0, "out of memory");
+    std::unique_ptr<natsStatistics, destroys<natsStatistics, natsStatistics_Destroy>> const held(all);
+    std::uint64_t ignored = 0, n = 0;
+    check(natsConnection_GetStats(connection_.get(), all), 0, "has no statistics");
+    check(natsStatistics_GetCounts(all, &ignored, &ignored, &ignored, &ignored, &n), 0, "has no statistics");
+    return n;
+  }
+  /// The first message of these subjects from a sequence number on: its number; 0: there is none. The client has no call for it.
+  std::uint64_t next_in_stream(const std::string& subjects, std::uint64_t from) const {
+    std::string const ask = "{\"seq\":" + std::to_string(from) + R"(,"next_by_subj":")" + subjects + "\"}";
+    natsMsg* m = nullptr;
+    check(natsConnection_RequestString(&m, connection_.get(), ("$JS.API.STREAM.MSG.GET." + stream_).c_str(),
+                                       ask.c_str(), wait_ms()),
+          0, "cannot look into a stream");
+    message_ptr const held(m);
+    std::string const answer = body_of(m);
+    constexpr std::string_view before_number = R"("seq":)";
+    std::size_t const at = answer.find(before_number);
+    return at == answer.npos ? 0 : std::strtoull(answer.c_str() + at + before_number.size(), nullptr, 10);
   }
 
   void fetch(natsSubscription& from, std::vector<delivery>& into, bool at_once) {
@@ -363,6 +411,15 @@ class nats_store : public store {
     check(js_GetStreamInfo(&i, js_.get(), stream.c_str(), nullptr, &js), js, "cannot look at a stream");
     return stream_info_ptr(i);
   }
+  /// Null: nobody has consumed yet.
+  consumer_info_ptr info(std::uint32_t i) const {
+    jsConsumerInfo* c = nullptr;
+    jsErrCode js{};
+    natsStatus const s = js_GetConsumerInfo(&c, js_.get(), stream_.c_str(), consumer(i).c_str(), nullptr, &js);
+    if (s == NATS_NOT_FOUND || js == JSConsumerNotFoundErr) return nullptr;
+    check(s, js, "cannot look at a consumer");
+    return consumer_info_ptr(c);
+  }
   /// f(sequence, message), the oldest first, until it gives false.
   template <class F>
   void each_dead(F f) {
@@ -387,6 +444,7 @@ class nats_store : public store {
   mutex taking_;  // of what follows
   std::vector<subscription_ptr> subscriptions_;
   std::size_t first_ = 0;
+  std::uint64_t removed_in_ = 0;  // the last connection in which N3 was seen to; they are counted from 1
   std::atomic<std::uint32_t> next_{0};
 };
 

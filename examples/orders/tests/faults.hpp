@@ -12,7 +12,7 @@ namespace orders::tests {
 /// Clients that place orders until they are told that it is enough. Ended by the destructor, too.
 class load_under_way {
  public:
-  explicit load_under_way(const service&, load_settings = {.clients = 8});
+  explicit load_under_way(const service&, load_settings = {.clients = 8, .rate = 100});
   load_under_way(const load_under_way&) = delete;
   ~load_under_way() { stop_.request_stop(); }
   /// Then looks for every order that was acknowledged.

@@ -15,7 +15,7 @@ using leash::test::sql_tests::database;
 using postgres_server = leash::test::sql_tests::server;
 
 /// What goes well goes on so far before something happens to it, and afterwards.
-constexpr std::uint64_t some = 30;
+constexpr std::uint64_t some = 20;
 
 std::size_t baseline(const service& s) {
   EXPECT_EQ(s.order(apples).status, 201);
@@ -89,7 +89,7 @@ TEST(Faults, the_disk_is_full_and_has_room_again) {
 template <class F, class G>
 void without_database(service& s, F goes, G comes) {
   std::size_t const before = baseline(s);
-  load_under_way load(s, {.clients = 8, .timeout = 1s});
+  load_under_way load(s, {.clients = 8, .rate = 100, .timeout = 1s});
   ASSERT_TRUE(counts(s, "accepted", some));
   goes();
   EXPECT_TRUE(eventually_here([&] { return s.get("/health").status == 503; }));
@@ -105,7 +105,7 @@ void without_database(service& s, F goes, G comes) {
 template <class F, class G>
 void without_queue(service& s, F goes, G comes) {
   std::size_t const before = baseline(s);
-  load_under_way load(s);
+  load_under_way load(s, {.clients = 8, .rate = 20});
   ASSERT_TRUE(counts(s, "accepted", some));
   goes();
   EXPECT_TRUE(eventually_here([&] { return s.stats().at("queue").is_null(); }));
@@ -170,13 +170,13 @@ void tamper(const service& s, std::string statements) {
 std::vector<std::string> verdict_after(const std::string& statements) {
   service s;
   std::size_t const before = goroutines_at_rest(s);
-  load_under_way load(s, {.clients = 1, .wait = 500ms});
+  load_under_way load(s, {.clients = 1, .rate = 30, .wait = 3s});
   EXPECT_TRUE(counts(s, "fulfilled", some));
   std::string all = statements;
   std::string const first = "(SELECT order_id FROM shipments ORDER BY seq LIMIT 1)";
   for (std::size_t at; (at = all.find("$first")) != all.npos;) all.replace(at, 6, first);
   tamper(s, all);
-  auto const verdict = complaints(s, load.end(), before, 500ms);
+  auto const verdict = complaints(s, load.end(), before, 3s);
   EXPECT_EQ(s.end(), 0);
   return verdict;
 }

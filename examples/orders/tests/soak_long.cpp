@@ -74,7 +74,7 @@ void soak(service& lasting, service& other, std::vector<fault> faults) {
     std::ranges::shuffle(faults, random);
     for (const fault& f : faults) {
       if (part() >= 1) break;
-      load_settings const load{.clients = 6, .rate = 60, .timeout = 2s, .abandon = 0.1};
+      load_settings const load{.clients = 6, .rate = 15, .timeout = 2s, .abandon = 0.1};
       std::array<load_totals, 2> t;
       {
         load_under_way one(lasting, load), two(other, load);
