@@ -1,6 +1,4 @@
 // leash_orders: the service.
-#include <unistd.h>
-
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
@@ -8,9 +6,9 @@
 #include <leash/debug.hpp>
 #include <leash/leash.hpp>
 #include <optional>
-#include <system_error>
 
 #include "command_line.hpp"
+#include "folder.hpp"
 #include "log.hpp"
 #include "plants.hpp"
 #include "service.hpp"
@@ -18,32 +16,12 @@
 namespace orders {
 namespace {
 
-namespace fs = std::filesystem;
 constexpr int misused = 2;
 
 struct options : settings {
   std::string debug = "127.0.0.1:6060";
   unsigned workers = 0;
   bool list_plants = false;
-};
-
-/// A folder that goes at the end.
-class temporary_folder {
- public:
-  temporary_folder() {
-    std::string name = (fs::temp_directory_path() / "leash_orders_XXXXXX").string();
-    if (::mkdtemp(name.data()) == nullptr) throw std::system_error(errno, std::generic_category(), name);
-    path_ = name;
-  }
-  temporary_folder(const temporary_folder&) = delete;
-  ~temporary_folder() {
-    std::error_code ignored;
-    fs::remove_all(path_, ignored);
-  }
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
 };
 
 void say(const std::string& line) {
@@ -89,7 +67,7 @@ std::optional<int> read_arguments(options& o, int argc, char** argv) {
 int run(options o) {
   std::optional<temporary_folder> temporary;
   if (o.data.empty()) o.data = temporary.emplace().path();
-  fs::create_directories(o.data);
+  std::filesystem::create_directories(o.data);
   std::optional<leash::debug::server> sight;
   if (o.debug != "none") sight.emplace(leash::debug::serve(o.debug));
 

@@ -7,7 +7,7 @@ namespace orders {
 using leash::task;
 using namespace std::chrono_literals;
 
-static constexpr int batch = 64;
+static constexpr int batch = 16;
 
 static task<bool> relay_some(store& orders, leash::mq::queue& to, counters& count) {
   auto const rows = co_await orders.outbox(batch);

@@ -176,7 +176,8 @@ class counted_queue : public wait_queue {
   }
   void remove(waiter*) = delete;
   waiter* claim_first() = delete;
-  LEASH_INLINE std::uint32_t size() const noexcept { return size_.load(std::memory_order_acquire); }
+  /// For who reads it without the lock: with acquire.
+  const std::atomic<std::uint32_t>& size() const noexcept { return size_; }
 
  private:
   std::atomic<std::uint32_t> size_{0};

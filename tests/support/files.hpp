@@ -42,6 +42,19 @@ inline std::vector<std::string> lines_of(const std::string& file) {
   return all;
 }
 
+/// Where a program is, as a shell finds it, and where Debian puts servers, where users' paths do not lead. Empty: nowhere.
+inline std::string program(const std::string& name) {
+  std::string path = std::getenv("PATH") != nullptr ? std::getenv("PATH") : "";
+  path += ":/usr/sbin";
+  for (std::size_t from = 0; from < path.size();) {
+    std::size_t const to = std::min(path.find(':', from), path.size());
+    std::string const there = path.substr(from, to - from) + "/" + name;
+    if (::access(there.c_str(), X_OK) == 0) return there;
+    from = to + 1;
+  }
+  return {};
+}
+
 /// Polls, from a thread that is no worker.
 template <class F>
 bool eventually_here(F f, std::chrono::milliseconds at_most = 60s) {

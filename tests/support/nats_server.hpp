@@ -8,18 +8,7 @@
 
 namespace leash::test {
 
-/// Where it is, as a shell finds it; Debian puts it where users' paths do not lead. Empty: nowhere.
-inline std::string nats_program() {
-  std::string path = std::getenv("PATH") != nullptr ? std::getenv("PATH") : "";
-  path += ":/usr/sbin";
-  for (std::size_t from = 0; from < path.size();) {
-    std::size_t const to = std::min(path.find(':', from), path.size());
-    std::string const program = path.substr(from, to - from) + "/nats-server";
-    if (::access(program.c_str(), X_OK) == 0) return program;
-    from = to + 1;
-  }
-  return {};
-}
+inline std::string nats_program() { return program("nats-server"); }
 
 class nats_server {
  public:

@@ -243,19 +243,30 @@ TEST(CommandLine, of_the_load_generator_prints_what_it_saw) {
 }
 
 TEST(Wrk, drives_it_too) {
+  if (program("wrk").empty()) GTEST_SKIP() << "wrk is not installed";
   service s;
-  printed p;
-  try {
-    p = run_program({"wrk", "-t1", "-c4", "-d1s", "-s", LEASH_ORDERS_SOURCE "/order.lua", s.url() + "/orders"});
-  } catch (const std::system_error&) {
-    GTEST_SKIP() << "wrk is not installed";
-  }
+  printed const p =
+      run_program({"wrk", "-t1", "-c4", "-d1s", "-s", LEASH_ORDERS_SOURCE "/order.lua", s.url() + "/orders"});
   EXPECT_EQ(p.code, 0) << p.error;
   EXPECT_EQ(p.out.find("Non-2xx"), std::string::npos) << p.out;
   EXPECT_TRUE(eventually_here([&] {
     json const o = s.stats().at("orders");
     return o.at("accepted") == 0 && o.at("fulfilled") > 0;
   }));
+  EXPECT_EQ(s.end(), 0);
+}
+
+TEST(Page, shows_orders_in_a_browser_without_errors) {
+  std::string browser;
+  for (const char* name : {"chromium", "chromium-browser", "google-chrome"})
+    if (browser.empty()) browser = program(name);
+  if (browser.empty() || program("node").empty()) GTEST_SKIP() << "chromium or node is not installed";
+  service s;
+  std::string const pictures = LEASH_ORDERS_BUILT "/shots";  // they stay there, to be looked at
+  std::filesystem::create_directories(pictures);
+  printed const p = run_program({"node", LEASH_ORDERS_SOURCE "/tests/page.mjs", browser, s.url(), pictures});
+  EXPECT_EQ(p.code, 0) << p.out << p.error;
+  EXPECT_NE(p.out.find("all was as expected"), std::string::npos) << p.out;
   EXPECT_EQ(s.end(), 0);
 }
 
