@@ -24,6 +24,7 @@
 #include <nats/nats.h>
 
 #include <algorithm>
+#include <map>
 #include <mutex>
 #include <string>
 #include <string_view>
@@ -189,7 +190,7 @@ class nats_store : public store {
   task<std::vector<dead_letter>> dead_letters(std::size_t most) override {
     std::vector<dead_letter> found;
     co_await blocking([&] {
-      each_dead([&](std::uint64_t, natsMsg* m) {
+      each_message(dead_, [&](std::uint64_t, natsMsg* m) {
         if (found.size() == most) return false;
         dead_letter d;
         d.what = {header(m, id_header), header(m, key_header), body_of(m),
@@ -204,7 +205,7 @@ class nats_store : public store {
   task<std::size_t> revive_dead_letters() override {
     std::size_t n = 0;
     co_await blocking([&] {
-      each_dead([&](std::uint64_t sequence, natsMsg* m) {
+      each_message(dead_, [&](std::uint64_t sequence, natsMsg* m) {
         std::string const key = header(m, key_header);
         std::uint32_t const partition = o_.ordered_by_key ? hash_of(key) % o_.partitions : 0;
         message_ptr again = make(subject_ + "m." + std::to_string(partition), body_of(m));
@@ -233,8 +234,6 @@ class nats_store : public store {
   std::int64_t wait_ms() const noexcept { return std::max<std::int64_t>(1, o_.answer_within.count() / 1'000'000); }
   std::uint32_t consumers() const noexcept { return o_.ordered_by_key ? o_.partitions : 1; }
   std::string consumer(std::uint32_t i) const { return o_.ordered_by_key ? "p" + std::to_string(i) : "all"; }
-  /// The subjects of what that consumer gets.
-  std::string filter(std::uint32_t i) const { return subject_ + "m." + (o_.ordered_by_key ? std::to_string(i) : "*"); }
   static natsMsg* leased(const delivery& d) noexcept { return static_cast<natsMsg*>(d.lease.get()); }
 
   void connect() {
@@ -283,14 +282,14 @@ class nats_store : public store {
     std::vector<subscription_ptr> all;
     for (std::uint32_t i = 0; i < consumers(); ++i) {
       std::string const name = consumer(i);
-      std::string const subjects = filter(i);
+      std::string const filter = subject_ + "m." + (o_.ordered_by_key ? std::to_string(i) : "*");
       jsConsumerConfig cfg;
       jsConsumerConfig_Init(&cfg);
       cfg.Durable = name.c_str();
       cfg.AckPolicy = js_AckExplicit;
       cfg.AckWait = visible_again.count();
       cfg.MaxDeliver = -1;
-      cfg.FilterSubject = subjects.c_str();
+      cfg.FilterSubject = filter.c_str();
       cfg.MaxAckPending = o_.ordered_by_key ? 1 : 65'536;
       jsErrCode js{};
       check(js_AddConsumer(nullptr, js_.get(), stream_.c_str(), &cfg, nullptr, &js), js, "its consumer cannot be made");
@@ -300,7 +299,7 @@ class nats_store : public store {
       bound.Consumer = name.c_str();
       bound.ManualAck = true;
       natsSubscription* sub = nullptr;
-      check(js_PullSubscribe(&sub, js_.get(), subjects.c_str(), name.c_str(), nullptr, &bound, &js), js,
+      check(js_PullSubscribe(&sub, js_.get(), filter.c_str(), name.c_str(), nullptr, &bound, &js), js,
             "cannot subscribe");
       all.emplace_back(sub);
     }
@@ -325,18 +324,29 @@ class nats_store : public store {
   void remove_acknowledged() {
     std::uint64_t const connection = 1 + reconnects();
     if (removed_in_ == connection) return;
-    bool all = true;
+    bool settled = true;
+    std::uint64_t living = 0, highest = 0;
+    std::map<std::string, std::uint64_t> floors;  // by the subject of a partition
     for (std::uint32_t i = 0; i < consumers(); ++i) {
       consumer_info_ptr const c = info(i);
-      if (c == nullptr) continue;
-      all = all && c->NumAckPending == 0;
-      for (std::uint64_t n = 0; (n = next_in_stream(filter(i), n + 1)) != 0 && n <= c->AckFloor.Stream;) {
-        jsErrCode js{};
-        natsStatus const s = js_DeleteMsg(js_.get(), stream_.c_str(), n, nullptr, &js);
-        if (s != NATS_NOT_FOUND && js != JSNoMessageFoundErr) check(s, js, "cannot remove a message");
-      }
+      if (c == nullptr) return;
+      settled = settled && c->NumAckPending == 0;
+      living += c->NumPending + static_cast<std::uint64_t>(c->NumAckPending);
+      floors[subject_ + "m." + std::to_string(i)] = c->AckFloor.Stream;
+      highest = std::max(highest, c->AckFloor.Stream);
     }
-    if (all) removed_in_ = connection;
+    // Looked for one by one: the server's own search by subject does not find them.
+    std::uint64_t left = info(stream_)->State.Msgs;
+    each_message(stream_, [&](std::uint64_t sequence, natsMsg* m) {
+      auto const floor = floors.find(natsMsg_GetSubject(m));
+      if (left > living && floor != floors.end() && sequence <= floor->second) {
+        jsErrCode js{};
+        check(js_DeleteMsg(js_.get(), stream_.c_str(), sequence, nullptr, &js), js, "cannot remove a message");
+        --left;
+      }
+      return left > living && sequence < highest;
+    });
+    if (settled) removed_in_ = connection;
   }
   std::uint64_t reconnects() const {
     natsStatistics* all = nullptr;
@@ -347,20 +357,6 @@ class nats_store : public store {
     check(natsStatistics_GetCounts(all, &ignored, &ignored, &ignored, &ignored, &n), 0, "has no statistics");
     return n;
   }
-  /// The first message of these subjects from a sequence number on: its number; 0: there is none. The client has no call for it.
-  std::uint64_t next_in_stream(const std::string& subjects, std::uint64_t from) const {
-    std::string const ask = "{\"seq\":" + std::to_string(from) + R"(,"next_by_subj":")" + subjects + "\"}";
-    natsMsg* m = nullptr;
-    check(natsConnection_RequestString(&m, connection_.get(), ("$JS.API.STREAM.MSG.GET." + stream_).c_str(),
-                                       ask.c_str(), wait_ms()),
-          0, "cannot look into a stream");
-    message_ptr const held(m);
-    std::string const answer = body_of(m);
-    constexpr std::string_view before_number = R"("seq":)";
-    std::size_t const at = answer.find(before_number);
-    return at == answer.npos ? 0 : std::strtoull(answer.c_str() + at + before_number.size(), nullptr, 10);
-  }
-
   void fetch(natsSubscription& from, std::vector<delivery>& into, bool at_once) {
     jsFetchRequest ask;
     jsFetchRequest_Init(&ask);
@@ -422,15 +418,15 @@ class nats_store : public store {
   }
   /// f(sequence, message), the oldest first, until it gives false.
   template <class F>
-  void each_dead(F f) {
-    stream_info_ptr const i = info(dead_);
+  void each_message(const std::string& stream, F f) {
+    stream_info_ptr const i = info(stream);
     if (i->State.Msgs == 0) return;
     for (std::uint64_t n = i->State.FirstSeq; n <= i->State.LastSeq; ++n) {
       natsMsg* m = nullptr;
       jsErrCode js{};
-      natsStatus const s = js_GetMsg(&m, js_.get(), dead_.c_str(), n, nullptr, &js);
+      natsStatus const s = js_GetMsg(&m, js_.get(), stream.c_str(), n, nullptr, &js);
       if (s == NATS_NOT_FOUND || js == JSNoMessageFoundErr) continue;
-      check(s, js, "cannot read a dead letter");
+      check(s, js, "cannot read a message");
       message_ptr const held(m);
       if (!f(n, m)) return;
     }
