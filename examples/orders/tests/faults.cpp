@@ -41,7 +41,8 @@ static bool at_rest(const json& stats) {
          stats.at("requests") == 1 && stats.at("connections") == 1;
 }
 
-std::size_t goroutines_at_rest(const service& s, std::size_t most, std::chrono::milliseconds wait) {
+/// What it says when it is at rest, or at last.
+static json stats_at_rest(const service& s, std::size_t most, std::chrono::milliseconds wait) {
   json now;
   eventually_here(
       [&] {
@@ -49,8 +50,10 @@ std::size_t goroutines_at_rest(const service& s, std::size_t most, std::chrono::
         return at_rest(now) && now.at("goroutines") <= most;
       },
       wait);
-  return now.at("goroutines");
+  return now;
 }
+
+std::size_t goroutines_at_rest(const service& s) { return stats_at_rest(s, SIZE_MAX, 60s).at("goroutines"); }
 
 std::vector<std::string> complaints(const service& s, const load_totals& t, std::size_t goroutines,
                                     std::chrono::milliseconds wait) {
@@ -62,9 +65,9 @@ std::vector<std::string> complaints(const service& s, const load_totals& t, std:
   none(t.lost, "acknowledged orders were lost");
   none(t.waiting, "acknowledged orders were not fulfilled");
   none(t.shipped_twice, "acknowledged orders were shipped more than once");
-  std::size_t const now = goroutines_at_rest(s, goroutines, wait);
-  if (now > goroutines) all.push_back(std::to_string(now) + " goroutines, not " + std::to_string(goroutines));
-  json const stats = s.stats();
+  json const stats = stats_at_rest(s, goroutines, wait);
+  if (std::size_t const now = stats.at("goroutines"); now > goroutines)
+    all.push_back(std::to_string(now) + " goroutines, not " + std::to_string(goroutines));
   if (!at_rest(stats)) all.push_back("it does not come to rest: " + stats.dump());
   if (stats.at("orders").at("fulfilled") != stats.at("shipments"))
     all.push_back(stats.at("shipments").dump() + " shipments of " + stats.at("orders").at("fulfilled").dump() +

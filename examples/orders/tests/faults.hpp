@@ -27,9 +27,8 @@ class load_under_way {
 [[nodiscard]] bool counts(const service&, const std::string& what, std::uint64_t more_than);
 std::uint64_t count_of(const service&, const std::string& what);
 
-/// How many goroutines the service has when it has nothing to do: every order is fulfilled, and nobody asks for anything but
-/// this. No more than `most`, unless that is in vain.
-std::size_t goroutines_at_rest(const service&, std::size_t most = SIZE_MAX, std::chrono::milliseconds wait = 60s);
+/// How many goroutines the service has when it has nothing to do: every order is fulfilled, and nobody asks for anything but this.
+std::size_t goroutines_at_rest(const service&);
 
 /// What is wrong with a service that had so many goroutines at rest before the load; empty: nothing. Of the acknowledged orders none
 /// may be lost, wait or be shipped twice; of all orders none may wait or be shipped twice, and no message be dead; nothing may be

@@ -51,7 +51,7 @@ TEST(Faults, the_service_is_killed_and_comes_again) {
 TEST(Faults, clients_are_reset_in_the_middle_of_requests_and_answers) {
   service s;
   std::size_t const before = baseline(s);
-  load_under_way load(s);
+  load_under_way load(s, {.clients = 8, .rate = 100, .timeout = 60s});
   ASSERT_TRUE(counts(s, "accepted", 300));
   many_are_rude(s);
   ASSERT_TRUE(counts(s, "accepted", count_of(s, "accepted") + some));
@@ -105,7 +105,7 @@ void without_database(service& s, F goes, G comes) {
 template <class F, class G>
 void without_queue(service& s, F goes, G comes) {
   std::size_t const before = baseline(s);
-  load_under_way load(s, {.clients = 8, .rate = 20});
+  load_under_way load(s, {.clients = 8, .rate = 20, .timeout = 60s});
   ASSERT_TRUE(counts(s, "accepted", some));
   goes();
   EXPECT_TRUE(eventually_here([&] {
