@@ -18,8 +18,9 @@ using namespace std::chrono_literals;
 using leash::test::sql_tests::database;
 using postgres_server = leash::test::sql_tests::server;
 
-/// What the memory may have grown by, from the second quarter of the time to the last one.
-constexpr double growth_allowed = 1.05;
+/// What the memory may have grown by, from the second quarter of the time to the last one: with the database SQLite's caches grow, up
+/// to 2 MB for each of ten connections.
+constexpr double growth_allowed = 1.1;
 
 struct fault {
   std::string name;
