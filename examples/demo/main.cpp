@@ -19,6 +19,7 @@
 #include "leaks.hpp"
 #include "page.hpp"
 #include "pipeline.hpp"
+#include "service.hpp"
 #include "term.hpp"
 
 namespace demo {
@@ -31,8 +32,9 @@ constexpr std::string_view usage =
     R"(usage: demo [OPTIONS] [DIR]
 
 Counts the words of all files below DIR with a pipeline of goroutines, then plants
-the classic leaks one by one and shows how each is dealt with. On a terminal it then
-serves a page on which a program that works and leaks can be watched, until ^C.
+the classic leaks one by one and shows how each is dealt with, then runs a service
+with a database, a queue and clients for a moment. On a terminal it then serves a page
+on which a program that works and leaks can be watched, until ^C.
 DIR: /usr/share/doc, /usr/include or /usr/share/common-licenses, whichever is there.
 
   --workers N      scheduler threads (default: as many as there are processors)
@@ -164,6 +166,7 @@ int play(const settings& s) {
       o, [&]() -> leash::task<> { (void)co_await leash::with_cancel(ctrl_c.source, acts(s, found, ctrl_c.stopped)); });
   if (s.leaks && !ctrl_c.signal()) lonely_context_act(found, s.workers, s.full_reports);
   if (s.leaks && !ctrl_c.signal()) good = print_findings(found);
+  if (has_service() && s.pipeline && s.leaks && !ctrl_c.signal()) good = service_act(s.workers, ctrl_c) && good;
   bool const page = has_page() && (s.page || s.once || (term.live && s.leaks && s.pipeline));
   if (page && !ctrl_c.signal()) good = page_act(s.workers, s.once, ctrl_c) && good;
 

@@ -164,8 +164,20 @@ int next_level(const session& s) {
   return s.depth + 1;
 }
 
-task<> begin_level(session& s, int level, transaction_options o, bool& tried) {
+// In line, where the database would have all who write try again and again until one has luck.
+static task<> take_turn(pool_core& p, semaphore::permit& turn) {
+  if (p.options.busy_timeout == nanoseconds::max()) {
+    turn = co_await p.writers.acquire();
+  } else if (auto got = co_await with_timeout(p.options.busy_timeout, p.writers.acquire())) {
+    turn = std::move(*got);
+  } else {
+    throw error(error_kind::busy, "another transaction of this pool writes for too long", "55P03");
+  }
+}
+
+task<> begin_level(session& s, int level, transaction_options o, bool& tried, semaphore::permit& turn) {
   goroutine_core* const g = co_await this_goroutine{};
+  if (level == 1 && !o.read_only && s.d->one_writer()) co_await take_turn(*s.home, turn);
   in_use const mine(s);
   auto text = level == 1 ? std::make_shared<const std::string>(s.d->begin_text(o)) : savepoint("SAVEPOINT", level);
   co_await make_ready(s, g, text);

@@ -38,6 +38,8 @@ class driver {
   /// Looks whether it is still there, without waiting; at rest only.
   virtual bool lost_while_idle() noexcept { return broken(); }
   virtual std::string begin_text(const transaction_options&) const = 0;
+  /// Of all connections one at a time writes.
+  virtual bool one_writer() const noexcept { return false; }
   virtual int server_process() const noexcept { return 0; }
   virtual bool closes_at_once() const noexcept = 0;
 

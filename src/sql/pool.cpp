@@ -89,7 +89,7 @@ task<> bring_to_rest(session& s, nanoseconds within) {
 // --- pool_core
 
 pool_core::pool_core(target t, pool_options o, std::source_location where)
-    : to(std::move(t)), options(std::move(o)), permits(options.max_open, where) {}
+    : to(std::move(t)), options(std::move(o)), permits(options.max_open, where), writers(1, where) {}
 pool_core::~pool_core() = default;
 
 task<std::unique_ptr<session>> pool_core::take_one() {

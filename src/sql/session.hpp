@@ -104,6 +104,7 @@ struct pool_core : std::enable_shared_from_this<pool_core> {
   target const to;
   pool_options const options;
   semaphore permits;
+  semaphore writers;  // SQLite: transactions that write, one at a time
 
   // Before `idle`: sessions count their end.
   std::atomic<std::size_t> open{0}, in_use{0}, waiting{0};

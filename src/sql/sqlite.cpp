@@ -219,6 +219,7 @@ class sqlite_driver final : public driver {
   bool under_way() const noexcept override { return current_ != nullptr; }
   bool broken() const noexcept override { return broken_; }
   bool closes_at_once() const noexcept override { return false; }  // the last one of a file writes the log back
+  bool one_writer() const noexcept override { return true; }
   std::string begin_text(const transaction_options& o) const override {
     return o.read_only ? "BEGIN DEFERRED" : "BEGIN IMMEDIATE";
   }

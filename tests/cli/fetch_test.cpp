@@ -124,6 +124,17 @@ TEST(Processes, are_asked_for_the_right_profiles) {
   EXPECT_EQ(asked, (std::vector<std::string>{"/debug/pprof/goroutineleak", "/debug/pprof/goroutine",
                                              "/debug/pprof/goroutine?debug=2"}));
 }
+TEST(Processes, are_found_by_the_address_of_their_page) {
+  std::vector<std::string> asked;
+  {
+    server s([&](const std::string& path) {
+      asked.push_back(path);
+      return path == "/debug/pprof/goroutine" ? ok(counts(3)) : not_found;
+    });
+    run_tool({"leaks", "--no-proof", s.address() + "/debug/leash/"});
+  }
+  EXPECT_EQ(asked[0], "/debug/pprof/goroutine");
+}
 TEST(Processes, with_very_many_goroutines_are_not_asked_for_dumps) {
   std::vector<std::string> asked;
   {

@@ -1,83 +1,16 @@
 // NATS JetStream: against a server that each test starts on loopback, in a folder of its own. Skipped, with a line that says
 // so, where there is no nats-server.
-#include <arpa/inet.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
-
-#include <leash/mq.hpp>
 #include <map>
 #include <mutex>
 #include <set>
 
-#include "files.hpp"
+#include "support/nats_server.hpp"
 
 namespace leash {
 namespace {
 using namespace test;
 using mq::consumer;
 using mq::message;
-
-int free_port() {
-  int const s = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  sockaddr_in a{};
-  a.sin_family = AF_INET;
-  a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t n = sizeof a;
-  if (s < 0 || ::bind(s, reinterpret_cast<sockaddr*>(&a), n) != 0 ||
-      ::getsockname(s, reinterpret_cast<sockaddr*>(&a), &n) != 0)
-    throw std::runtime_error("no port");
-  ::close(s);
-  return ntohs(a.sin_port);
-}
-
-/// Where it is, as a shell finds it; Debian puts it where users' paths do not lead. Empty: nowhere.
-std::string server_program() {
-  std::string path = std::getenv("PATH") != nullptr ? std::getenv("PATH") : "";
-  path += ":/usr/sbin";
-  for (std::size_t from = 0; from < path.size();) {
-    std::size_t const to = std::min(path.find(':', from), path.size());
-    std::string const program = path.substr(from, to - from) + "/nats-server";
-    if (::access(program.c_str(), X_OK) == 0) return program;
-    from = to + 1;
-  }
-  return {};
-}
-
-class nats_server {
- public:
-  nats_server() : port_(free_port()) { start(); }
-  void start() {
-    at_.emplace(std::vector<std::string>{server_program(), "-a", "127.0.0.1", "-p", std::to_string(port_), "-js", "-sd",
-                                         dir_.file("js"), "-l", dir_.file("log")});
-  }
-  void kill() {
-    at_->kill();
-    at_.reset();
-  }
-  mq::nats_options options() const {
-    return {.url = "nats://127.0.0.1:" + std::to_string(port_), .answer_within = std::chrono::seconds(2)};
-  }
-  /// Opens a queue; waits until the server is there.
-  task<mq::queue> open(mq::nats_options o) const {
-    for (auto const end = now() + longest_wait;; co_await sleep(10ms)) {
-      try {
-        co_return co_await mq::open_nats(o);
-      } catch (const mq::error& e) {
-        if (e.kind() != mq::failure::unavailable || now() > end) throw;
-      }
-    }
-  }
-  task<mq::queue> open() const { return open(options()); }
-
- private:
-  folder dir_;
-  int port_;
-  std::optional<process> at_;
-};
-
-#define LEASH_NEEDS_NATS()                                                               \
-  if (!mq::has_nats()) GTEST_SKIP() << "leash::mq was built without NATS (libnats-dev)"; \
-  if (server_program().empty()) GTEST_SKIP() << "nats-server is not installed"
 
 TEST(MqNats, messages_are_handled_acknowledged_and_gone) {
   LEASH_NEEDS_NATS();

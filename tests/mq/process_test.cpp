@@ -5,21 +5,11 @@
 #include <random>
 #include <set>
 
-#include "files.hpp"
+#include "support/files.hpp"
 
 namespace leash {
 namespace {
 using namespace test;
-
-/// Polls, from a thread that is no worker.
-template <class F>
-bool eventually_here(F f) {
-  for (auto const end = std::chrono::steady_clock::now() + 60s; !f();) {
-    if (std::chrono::steady_clock::now() > end) return false;
-    std::this_thread::sleep_for(1ms);
-  }
-  return true;
-}
 
 void publish_here(const std::string& file, int count, bool ordered = false) {
   run(options{.workers = 1}, [&]() -> task<> {

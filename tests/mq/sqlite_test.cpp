@@ -4,7 +4,7 @@
 #include <set>
 #include <stdexcept>
 
-#include "files.hpp"
+#include "support/files.hpp"
 
 namespace leash {
 namespace {

@@ -63,11 +63,51 @@ SQLITE_TEST(Busy, EndsWhenTheOtherHasDone) {
       s.go(named("writer"), [&]() -> task<> {
         co_await p.transaction([](connection& c) -> task<> { co_await c.exec("INSERT INTO t VALUES (1)"); });
       });
-    co_await parked("writer", "sleep", 3);
+    co_await parked("writer", "sleep", 1);  // the others wait behind it
+    co_await parked("writer", "semaphore", 2);
     o.run("COMMIT");
     co_await s.join();
   });
   EXPECT_EQ((co_await p.query("SELECT count(*) FROM t")).one().get<int>(0), 3);
+}
+
+SQLITE_TEST(Busy, TransactionsThatWriteTakeTurns) {
+  pool p(db.address(), {.busy_timeout = 1h});
+  co_await p.script("CREATE TABLE t (n INTEGER)");
+  std::vector<int> order;
+  co_await with_scope([&](scope& s) -> task<> {
+    co_await p.transaction([&](connection&) -> task<> {
+      for (int i = 0; i < 5; ++i) {
+        s.go(named("writer"), [&, i]() -> task<> {
+          co_await p.transaction([&](connection& c) -> task<> {
+            co_await c.exec("INSERT INTO t VALUES (1)");
+            order.push_back(i);
+          });
+        });
+        co_await parked("writer", "semaphore", static_cast<std::size_t>(i) + 1);
+      }
+      // Who only reads waits for nobody; who leaves the line holds up nobody.
+      EXPECT_EQ(co_await p.transaction({.read_only = true},
+                                       [](connection& c) -> task<int> {
+                                         co_return (co_await c.query("SELECT count(*) FROM t")).one().get<int>(0);
+                                       }),
+                0);
+      EXPECT_FALSE(co_await with_timeout(5ms, [&] { return p.transaction([](connection&) -> task<> { co_return; }); }));
+    });
+    co_await s.join();
+  });
+  EXPECT_EQ(order, (std::vector<int>{0, 1, 2, 3, 4}));
+}
+
+SQLITE_TEST(Busy, IsSaidToWhoWaitsForItsTurnTooLong) {
+  pool p(db.address(), {.busy_timeout = 50ms});
+  co_await p.transaction([&](connection&) -> task<> {
+    auto const e =
+        co_await error_of([&]() -> task<> { co_await p.transaction([](connection&) -> task<> { co_return; }); });
+    CO_ASSERT_TRUE(e.has_value());
+    EXPECT_EQ(e->kind(), error_kind::busy);
+    EXPECT_EQ(e->sqlstate(), "55P03");
+  });
 }
 
 SQLITE_TEST(Busy, ObservesTheContext) {

@@ -26,6 +26,7 @@ target::target(std::string text) : text_(std::move(text)) {
   address_ = parse_address(text_);
   std::string& path = address_.path;
   while (path.size() > 1 && path.ends_with('/')) path.pop_back();
+  if (path.ends_with("/debug/leash")) path.replace(path.size() - 5, 5, "pprof");  // the page of a leash program
   const std::string last = path.substr(path.rfind('/') + 1);
   if (last == "goroutine" || last == "goroutineleak" || !address_.query.empty()) {
     kind_ = kind::url;

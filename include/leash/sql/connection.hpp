@@ -81,8 +81,8 @@ task<> send_notification(session&, std::string channel, std::string payload);
 /// The level that the next transaction would be at: 1, a transaction; more, a savepoint. Errors: error (misuse) where one
 /// was begun by hand.
 int next_level(const session&);
-/// tried: there may be something to roll back.
-task<> begin_level(session&, int level, transaction_options, bool& tried);
+/// tried: there may be something to roll back. turn: among those who write (SQLite), until the transaction is over.
+task<> begin_level(session&, int level, transaction_options, bool& tried, semaphore::permit& turn);
 task<> commit_level(session&, int level);
 /// Shielded, bounded; what cannot be rolled back is closed with its connection.
 task<> roll_back_level(session&, int level);
@@ -92,16 +92,18 @@ task<R> run_transaction(session& s, transaction_options options, kept_body<B> bo
   goroutine_core* const g = co_await this_goroutine{};
   int const level = next_level(s);
   bool tried = false;
+  semaphore::permit turn;
   body_result<R> r;
   {
     // The begin belongs to what is cut short: it may have been done all the same.
     struct both {
-      static task<R> run(session& s, int level, transaction_options o, bool& tried, kept_body<B>& body, connection& c) {
-        co_await begin_level(s, level, o, tried);
+      static task<R> run(session& s, int level, transaction_options o, bool& tried, semaphore::permit& turn,
+                         kept_body<B>& body, connection& c) {
+        co_await begin_level(s, level, o, tried, turn);
         co_return co_await body.start(c);
       }
     };
-    r = co_await boundary_wait<R>(both::run(s, level, options, tried, body, c));
+    r = co_await boundary_wait<R>(both::run(s, level, options, tried, turn, body, c));
   }
   // A commit is a wait: an end of the context comes first. Once it is begun nothing cuts it short.
   if (!r.cut && !r.error && context_ended(g)) r.cut = true;

@@ -1,0 +1,64 @@
+// A NATS server of a test's own, on loopback, in a folder of its own.
+#pragma once
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include <leash/mq.hpp>
+#include <optional>
+
+#include "support/files.hpp"
+
+namespace leash::test {
+
+inline int free_port() {
+  int const s = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in a{};
+  a.sin_family = AF_INET;
+  a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t n = sizeof a;
+  if (s < 0 || ::bind(s, reinterpret_cast<sockaddr*>(&a), n) != 0 ||
+      ::getsockname(s, reinterpret_cast<sockaddr*>(&a), &n) != 0)
+    throw std::runtime_error("no port");
+  ::close(s);
+  return ntohs(a.sin_port);
+}
+
+inline std::string nats_program() { return program("nats-server"); }
+
+class nats_server {
+ public:
+  nats_server() : port_(free_port()) { start(); }
+  void start() {
+    at_.emplace(std::vector<std::string>{nats_program(), "-a", "127.0.0.1", "-p", std::to_string(port_), "-js", "-sd",
+                                         dir_.file("js"), "-l", dir_.file("log")});
+  }
+  void kill() {
+    at_->kill();
+    at_.reset();
+  }
+  std::string url() const { return "nats://127.0.0.1:" + std::to_string(port_); }
+  mq::nats_options options() const { return {.url = url(), .answer_within = std::chrono::seconds(2)}; }
+  /// Opens a queue; waits until the server is there.
+  task<mq::queue> open(mq::nats_options o) const {
+    for (auto const end = now() + longest_wait;; co_await sleep(10ms)) {
+      try {
+        co_return co_await mq::open_nats(o);
+      } catch (const mq::error& e) {
+        if (e.kind() != mq::failure::unavailable || now() > end) throw;
+      }
+    }
+  }
+  task<mq::queue> open() const { return open(options()); }
+
+ private:
+  folder dir_;
+  int port_;
+  std::optional<process> at_;
+};
+
+}  // namespace leash::test
+
+#define LEASH_NEEDS_NATS()                                                                      \
+  if (!leash::mq::has_nats()) GTEST_SKIP() << "leash::mq was built without NATS (libnats-dev)"; \
+  if (leash::test::nats_program().empty()) GTEST_SKIP() << "nats-server is not installed"
