@@ -69,7 +69,6 @@ goroutine_core* keep_watch(worker& w) noexcept {
   std::int64_t const now = look_at_clock(rt);
   for (std::uint32_t i = 0; i < rt.worker_count; ++i)
     if (rt.workers[i].timers.next_time() <= now) rt.workers[i].timers.expire(now);
-  if (rt.hooks.tick != nullptr) rt.hooks.tick(&rt, now);
   goroutine_core* found = poll_reactor(w) ? take_completed(w) : nullptr;
   for (std::uint32_t i = 0; i < rt.worker_count; ++i) {
     worker& other = rt.workers[i];
@@ -315,8 +314,6 @@ goroutine_core* idle(worker& w) noexcept {
         until = rt.quiet_again.load(std::memory_order_relaxed);  // look again then, if nothing happens before
       }
     }
-    if (last && rt.hooks.tick != nullptr && rt.steps() != rt.ticked_steps.load(std::memory_order_relaxed))
-      until = std::min(until, rt.tick_due.load(std::memory_order_relaxed));
     sleep_until(w, until);
     if (rt.stopping.load(std::memory_order_acquire) && !anything_to_do(rt)) return nullptr;
     if (goroutine_core* g = take_completed(w)) return leave(rt, g);

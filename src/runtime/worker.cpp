@@ -412,7 +412,7 @@ goroutine_core* find_simulated(worker& w) noexcept {
         s.checked = true;
         s.steps_checked = steps;
         look_at_clock(rt);
-        rt.hooks.tick(&rt, s.now);
+        rt.hooks.tick(&rt);
         continue;
       }
       if (next > s.now) s.now = next;
@@ -536,7 +536,6 @@ goroutine_core* find_work(worker& w) noexcept {
     std::int64_t const now = look_at_clock(rt);
     for (std::uint32_t i = 0; i < rt.worker_count; ++i)
       if (rt.workers[i].timers.next_time() <= now) rt.workers[i].timers.expire(now);
-    if (rt.hooks.tick != nullptr) rt.hooks.tick(&rt, now);
     if (poll_reactor(w))
       if (goroutine_core* g = take_completed(w)) return g;
     if (goroutine_core* g = take_overdue(w, now)) return g;
