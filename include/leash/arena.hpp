@@ -15,9 +15,11 @@
 // Thread safety: everything may be called from any thread at any time, also while threads start and end.
 #pragma once
 #include <atomic>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <leash/platform.hpp>
+#include <new>
 
 namespace leash::arena {
 
@@ -123,6 +125,28 @@ LEASH_INLINE void deallocate(kind what, void* p, std::size_t bytes) noexcept {
   }
   deallocate_slow(what, p, bytes);
 }
+
+/// Bytes to ask for so that what allocate() gives is aligned to `alignment`, a power of two: a slab starts on a multiple of
+/// 64 KiB, and up to small_limit its slots have the size asked for, above it a multiple of 256. So has a power of two.
+constexpr std::size_t aligned_bytes(std::size_t bytes, std::size_t alignment) noexcept {
+  if (alignment <= 16) return bytes;
+  if (alignment > 256) return std::bit_ceil(bytes < alignment ? alignment : bytes);
+  return (bytes + alignment - 1) & ~(alignment - 1);
+}
+
+/// A base for what lives in slots of a kind: coroutine frames by their promise, and objects made with new. Alignments up to
+/// 64 KiB are kept (by clang for a coroutine's frame only under -fcoro-aligned-allocation, which leash asks for).
+template <kind What>
+struct allocated {
+  static void* operator new(std::size_t bytes) { return allocate(What, bytes); }
+  static void operator delete(void* p, std::size_t bytes) noexcept { deallocate(What, p, bytes); }
+  static void* operator new(std::size_t bytes, std::align_val_t alignment) {
+    return allocate(What, aligned_bytes(bytes, static_cast<std::size_t>(alignment)));
+  }
+  static void operator delete(void* p, std::size_t bytes, std::align_val_t alignment) noexcept {
+    deallocate(What, p, aligned_bytes(bytes, static_cast<std::size_t>(alignment)));
+  }
+};
 
 /// Slots of this kind that are handed out now, over all threads.
 std::int64_t live(kind) noexcept;

@@ -13,6 +13,7 @@
 //  B2. buffered = nodes behind first; buffered + in_transit <= capacity. Senders wait only if equal.
 //  B3. A node's value is read by receivers that stand before it, without the lock; it is destroyed when the node has
 //  become first, without the lock, and by one only.
+//  B4. Senders wait, and values are put, only while receivers > leaving.
 #pragma once
 #include <leash/fan.hpp>
 
@@ -22,6 +23,8 @@ template <class T>
 struct broadcast_core : fan_core<T> {
   using node = fan_node<T>;
   using place = node*;
+
+  std::size_t leaving = 0;  // under the lock: receivers that pass what there is, to go
 
   broadcast_core(std::size_t n, std::source_location where) : fan_core<T>(n, chan_kind::broadcast, where) {
     auto* spent = new node;
@@ -49,29 +52,39 @@ struct broadcast_core : fan_core<T> {
     move_on(std::exchange(at, n), n);
     return copy;
   }
-  /// It passes all that there is, then goes: `receivers` counts it for as long as it destroys values (rule 1 of the proof).
+  /// It passes all that there is, then goes: `receivers` counts it for as long as it destroys values (rule 1 of the proof),
+  /// but nothing more is sent to it: the room that it makes is not for who waits to send to nobody else.
   void leave(place at) noexcept {
+    goroutine_core* failed = nullptr;
+    {
+      spin_guard guard(this->lock);
+      ++leaving;
+      if (nobody_stays()) failed = claim_all(this->sending);
+    }
+    schedule_all(failed);
     for (;;) {
       node* to = nullptr;
-      goroutine_core* failed = nullptr;
       bool last_one = false;
       {
         spin_guard guard(this->lock);
         to = this->back();
         if (at == to) {
           --at->users;
+          --leaving;
           last_one = this->receivers.fetch_sub(1, std::memory_order_acq_rel) == 1;
-          if (last_one) failed = claim_all(this->sending);
         }
       }
       if (at == to) {
-        schedule_all(failed);
         if (last_one) drop_side(this);
         return;
       }
       move_on(std::exchange(at, to), to);
     }
   }
+
+  /// Under the lock.
+  bool nobody_stays() const noexcept { return this->receivers.load(std::memory_order_relaxed) == leaving; }
+  bool refused() const noexcept { return this->closed.load(std::memory_order_relaxed) || nobody_stays(); }
 
   bool reserve() noexcept {
     if (this->buffered.load(std::memory_order_relaxed) + this->in_transit >= this->capacity) return false;
@@ -93,7 +106,7 @@ struct broadcast_core : fan_core<T> {
     {
       spin_guard guard(this->lock);
       --this->in_transit;
-      if ((taken = this->receivers.load(std::memory_order_relaxed) != 0)) {
+      if ((taken = !nobody_stays())) {
         n->number = this->back()->number + 1;
         this->begin_change();
         this->last->next = n;

@@ -97,13 +97,9 @@ struct chan : chan_core {
   static constexpr bool plain =
       std::is_trivially_copyable_v<T> && std::is_trivially_destructible_v<T> && sizeof(T) <= 64;
 
-  struct node : chan_node {
+  struct node : chan_node, arena::allocated<arena::kind::frame> {
     T value;
     explicit node(T&& v) noexcept : value(std::move(v)) {}
-    static void* operator new(std::size_t bytes) { return arena::allocate(arena::kind::frame, bytes); }
-    static void operator delete(void* p, std::size_t bytes) noexcept {
-      arena::deallocate(arena::kind::frame, p, bytes);
-    }
   };
   struct cell {
     alignas(T) std::byte bytes[sizeof(T)];

@@ -33,13 +33,11 @@ inline constexpr std::uint8_t fan_admitted = 2;
 
 /// A value of a broadcast or watch; in the arena, so that the handles in it are seen.
 template <class T>
-struct fan_node : chan_node {
+struct fan_node : chan_node, arena::allocated<arena::kind::frame> {
   std::uint64_t number = 0;  // fixed once it is in the list
   std::uint32_t users = 0;   // under the lock: what keeps it
   bool spent = false;        // under the lock; broadcast: somebody destroys its value, or has
   std::optional<T> value;
-  static void* operator new(std::size_t bytes) { return arena::allocate(arena::kind::frame, bytes); }
-  static void operator delete(void* p, std::size_t bytes) noexcept { arena::deallocate(arena::kind::frame, p, bytes); }
 };
 
 /// What both cores have.

@@ -34,8 +34,7 @@ struct mutex_core : object {
 
   LEASH_INLINE bool try_lock() noexcept {
     std::uint32_t free = 0;
-    return state.load(std::memory_order_relaxed) == 0 &&
-           state.compare_exchange_strong(free, locked, std::memory_order_acquire, std::memory_order_relaxed);
+    return state.compare_exchange_strong(free, locked, std::memory_order_acquire, std::memory_order_relaxed);
   }
   LEASH_INLINE void unlock() noexcept {
     std::uint32_t held = locked;

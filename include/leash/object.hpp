@@ -28,7 +28,7 @@ enum class object_type : std::uint8_t {
 
 /// The core of a channel, lock, context...: lies in the arena, so that a pointer found in a frozen frame can be checked
 /// and read whatever became of it.
-struct object {
+struct object : arena::allocated<arena::kind::object> {
   std::atomic<object_type> type{object_type::none};
   bool sole = false;  // a block that no second handle can own; it lies here because there is room
   std::source_location made_at;
@@ -39,9 +39,6 @@ struct object {
   object(const object&) = delete;
   object& operator=(const object&) = delete;
   ~object() { type.store(object_type::none, std::memory_order_relaxed); }
-
-  static void* operator new(std::size_t bytes) { return arena::allocate(arena::kind::object, bytes); }
-  static void operator delete(void* p, std::size_t bytes) noexcept { arena::deallocate(arena::kind::object, p, bytes); }
 };
 
 /// The core of something that has no handles (event, condition): whoever reaches the user's object can complete a wait

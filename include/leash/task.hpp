@@ -89,16 +89,13 @@ void root_finished(goroutine_core*) noexcept;
 [[noreturn]] LEASH_COLD void throwing_while_unwinding();
 [[noreturn]] LEASH_COLD void awaited_empty_task(std::source_location);
 
-struct promise_base {
+struct promise_base : arena::allocated<arena::kind::frame> {
   await_link* up = nullptr;
   goroutine_core* who = nullptr;
   std::source_location where;  // of the co_await that the frame is suspended in
 
   promise_base() noexcept {}
   promise_base(const promise_base&) = delete;
-
-  static void* operator new(std::size_t bytes) { return arena::allocate(arena::kind::frame, bytes); }
-  static void operator delete(void* p, std::size_t bytes) noexcept { arena::deallocate(arena::kind::frame, p, bytes); }
 
   std::coroutine_handle<> handle() noexcept {
     return std::coroutine_handle<>::from_address(reinterpret_cast<std::byte*>(this) - 2 * sizeof(void*));
@@ -264,7 +261,7 @@ void foreign_end(goroutine_core*) noexcept;
 /// Foreign awaitables: uncancellable. The goroutine is resumed on its own runtime whichever thread completes the
 /// awaitable.
 struct foreign_resumer {
-  struct promise_type {
+  struct promise_type : arena::allocated<arena::kind::frame> {
     goroutine_core* who;
     explicit promise_type(goroutine_core* g) noexcept : who(g) {}
     foreign_resumer get_return_object() noexcept { return {std::coroutine_handle<promise_type>::from_promise(*this)}; }
@@ -278,10 +275,6 @@ struct foreign_resumer {
     hand_back final_suspend() noexcept { return {}; }
     void unhandled_exception() noexcept { std::terminate(); }
     void return_void() noexcept {}
-    static void* operator new(std::size_t bytes) { return arena::allocate(arena::kind::frame, bytes); }
-    static void operator delete(void* p, std::size_t bytes) noexcept {
-      arena::deallocate(arena::kind::frame, p, bytes);
-    }
   };
   std::coroutine_handle<promise_type> handle;
 };

@@ -121,8 +121,11 @@ LEASH_READS_FROZEN object_state state_of(const object* o, object_type type) noex
 }
 
 LEASH_READS_FROZEN std::uint32_t queued_at(const object* o) noexcept {
-  return frozen::read(o->type) == object_type::semaphore ? as<semaphore_core>(o).queue.size()
-                                                         : as<shared_mutex_core>(o).queue.size();
+  std::uint32_t const n =
+      frozen::read(frozen::read(o->type) == object_type::semaphore ? as<semaphore_core>(o).queue.size()
+                                                                   : as<shared_mutex_core>(o).queue.size());
+  std::atomic_thread_fence(std::memory_order_acquire);
+  return n;
 }
 
 LEASH_READS_FROZEN std::source_location site_of(const object* o, object_type type) noexcept {

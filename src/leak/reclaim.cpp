@@ -62,7 +62,7 @@ std::vector<std::pair<goroutine_core*, std::uint64_t>> kill_victims(const leak_r
   for (std::size_t d = 0; d < f.pass.core; ++d) {
     std::uint32_t const node = f.pass.dead[d];
     goroutine_core* g = f.pass.known.goroutine_at(node);
-    runtime* rt = runtime_at(g->runtime_index);
+    runtime* rt = runtime_at(frozen::read(g->runtime_index));
     if (rt == nullptr || g == rt->root || (f.pass.known.flags[node] & node_flag::lent) ||
         !can_be_cut(g, f.pass.known.words[node]))
       continue;

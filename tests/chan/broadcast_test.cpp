@@ -110,7 +110,7 @@ LEASH_TEST(Broadcast, without_receivers_sends_fail_until_somebody_subscribes) {
   EXPECT_EQ(co_await next.recv(), 7);
 }
 
-LEASH_TEST(Broadcast, the_last_receiver_dropped_fails_the_sends_that_wait) {
+task<> drop_the_last_receiver_while_sends_wait() {
   auto [tx, rx] = broadcast<int>(1);
   EXPECT_TRUE(co_await tx.send(1));
   co_await with_scope([&](scope& s) -> task<> {
@@ -121,6 +121,36 @@ LEASH_TEST(Broadcast, the_last_receiver_dropped_fails_the_sends_that_wait) {
   auto again = tx.subscribe();
   EXPECT_TRUE(co_await tx.send(3));
   EXPECT_EQ(co_await again.recv(), 3);
+}
+
+LEASH_TEST(Broadcast, the_last_receiver_dropped_fails_the_sends_that_wait) {
+  co_await drop_the_last_receiver_while_sends_wait();
+}
+
+// The room that it makes on its way out is for nobody, on whatever worker who waits for room gets on at once.
+LEASH_TEST_REAL(Broadcast, the_last_receiver_dropped_fails_the_sends_that_wait_each_time) {
+  for (int i = 0; i < 300; ++i) co_await drop_the_last_receiver_while_sends_wait();
+}
+
+// Two go at once: of them too nobody takes what is sent.
+LEASH_TEST(Broadcast, receivers_that_go_together_fail_the_sends_that_wait) {
+  for (int i = 0; i < 20; ++i) {
+    auto [tx, rx] = broadcast<int>(1);
+    auto other = rx.dup();
+    EXPECT_TRUE(co_await tx.send(1));
+    co_await with_scope([&](scope& s) -> task<> {
+      for (int k = 0; k < 2; ++k) s.go(named("tx"), [&]() -> task<> { EXPECT_FALSE(co_await tx.send(2)); });
+      EXPECT_TRUE(co_await parked("tx", "chan send", 2));
+      s.go(
+          [](broadcast_receiver<int> r) -> task<> {
+            r.drop();
+            co_return;
+          },
+          std::move(other));
+      rx.drop();
+    });
+    EXPECT_EQ(tx.receivers(), 0u);
+  }
 }
 
 LEASH_TEST(Broadcast, the_last_sender_dropped_or_a_close_wakes_every_receiver) {

@@ -1,7 +1,10 @@
 // A task: lazy, owned by one holder, and the carrier of a value or an exception.
+#include <algorithm>
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <exception>
+#include <iterator>
 #include <memory>
 #include <optional>
 #include <stdexcept>
@@ -114,29 +117,47 @@ LEASH_TEST(Task, DestroysItsResultOnce) {
   EXPECT_EQ(alive, 0);
 }
 
-struct alignas(64) wide {
+bool aligned_to(const void* p, std::size_t alignment) { return reinterpret_cast<std::uintptr_t>(p) % alignment == 0; }
+
+template <std::size_t Alignment>
+struct alignas(Alignment) wide {
   int value;
-  explicit wide(int v) : value(v) { EXPECT_EQ(reinterpret_cast<std::uintptr_t>(this) % 64, 0u); }
-  wide(wide&& other) noexcept : value(other.value) { EXPECT_EQ(reinterpret_cast<std::uintptr_t>(this) % 64, 0u); }
+  explicit wide(int v) : value(v) { EXPECT_TRUE(aligned_to(this, Alignment)); }
+  wide(wide&& other) noexcept : value(other.value) { EXPECT_TRUE(aligned_to(this, Alignment)); }
 };
 
-LEASH_TEST(Task, KeepsTheAlignmentOfResultsLocalsAndArguments) {
-  auto body = [](wide w) -> task<wide> {
-    wide local(w.value + 1);
+// `Odd` bytes more in the frame, so that its size is no multiple of the alignment by luck.
+template <std::size_t Alignment, std::size_t Odd>
+task<> keeps_alignment() {
+  auto body = [](wide<Alignment> w) -> task<wide<Alignment>> {
+    std::array<char, Odd> odd;
+    odd.fill('x');
+    wide<Alignment> local(w.value + 1);
     co_await yield();
-    EXPECT_EQ(reinterpret_cast<std::uintptr_t>(&local) % 64, 0u);
-    EXPECT_EQ(reinterpret_cast<std::uintptr_t>(&w) % 64, 0u);
-    co_return wide(local.value + 1);
+    EXPECT_TRUE(aligned_to(&local, Alignment));
+    EXPECT_TRUE(aligned_to(&w, Alignment));
+    EXPECT_EQ(std::ranges::count(odd, 'x'), std::ssize(odd));
+    co_return wide<Alignment>(local.value + 1);
   };
   for (int i = 0; i < 20; ++i) {
-    wide w = co_await body(wide(i));
+    wide<Alignment> w = co_await body(wide<Alignment>(i));
     EXPECT_EQ(w.value, i + 2);
   }
   co_await with_scope([&](scope& s) -> task<> {
-    auto h = s.go(body, wide(40));
+    auto h = s.go(body, wide<Alignment>(40));
     auto w = co_await h.join();
     EXPECT_TRUE(w && w->value == 42);
   });
+}
+
+LEASH_TEST(Task, KeepsTheAlignmentOfResultsLocalsAndArguments) {
+  co_await keeps_alignment<32, 1>();
+  co_await keeps_alignment<64, 17>();
+  co_await keeps_alignment<64, 50>();
+  co_await keeps_alignment<128, 65>();
+  co_await keeps_alignment<256, 1100>();
+  co_await keeps_alignment<1024, 3>();
+  co_await keeps_alignment<4096, 3>();
 }
 
 task<int> down(int n) {
