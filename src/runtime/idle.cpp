@@ -38,6 +38,12 @@ std::int64_t earliest_timer(const runtime& rt) noexcept {
   return t;
 }
 
+bool any_timer_awaited(const runtime& rt) noexcept {
+  for (std::uint32_t i = 0; i < rt.worker_count; ++i)
+    if (rt.workers[i].timers.awaited() != 0) return true;
+  return false;
+}
+
 bool anything_to_do(const runtime& rt) noexcept {
   if (rt.stopping.load(std::memory_order_acquire) || rt.global_count.load(std::memory_order_acquire) != 0 ||
       rt.fresh_chunks.load(std::memory_order_acquire) != 0)
@@ -297,7 +303,8 @@ goroutine_core* idle(worker& w) noexcept {
 
     std::int64_t until = earliest_timer(rt);
     bool const last = (rt.idle.load(std::memory_order_relaxed) & runtime::sleeper_mask) + 1 == rt.worker_count;
-    if (last && until == INT64_MAX && rt.in_flight.load(std::memory_order_acquire) == 0 && rt.hooks.quiet != nullptr) {
+    if (last && !any_timer_awaited(rt) && rt.in_flight.load(std::memory_order_acquire) == 0 &&
+        rt.hooks.quiet != nullptr) {
       std::int64_t const now = look_at_clock(rt);
       if (now >= rt.quiet_again.load(std::memory_order_relaxed)) {
         bool const moved = rt.hooks.quiet(&rt);
@@ -309,9 +316,10 @@ goroutine_core* idle(worker& w) noexcept {
           spin = false;
           continue;
         }
-        until = rt.quiet_due.load(std::memory_order_relaxed);
+        until = std::min(until, rt.quiet_due.load(std::memory_order_relaxed));
       } else {
-        until = rt.quiet_again.load(std::memory_order_relaxed);  // look again then, if nothing happens before
+        // look again then, if nothing happens before
+        until = std::min(until, rt.quiet_again.load(std::memory_order_relaxed));
       }
     }
     sleep_until(w, until);

@@ -389,7 +389,7 @@ goroutine_core* find_simulated(worker& w) noexcept {
     std::int64_t const next = w.timers.next_time();
     std::int64_t real = INT64_MAX;
     if (rt.in_flight.load(std::memory_order_acquire) == 0) {
-      if (next == INT64_MAX && rt.hooks.quiet != nullptr && (rt.hooks.quiet(&rt) || !s.ready.empty())) continue;
+      if (w.timers.awaited() == 0 && rt.hooks.quiet != nullptr && (rt.hooks.quiet(&rt) || !s.ready.empty())) continue;
     } else if (next != INT64_MAX) {
       // Something outside is under way: until it ends, time passes here as it does there.
       if (idle_since == 0) idle_since = steady_now();
