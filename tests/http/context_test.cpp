@@ -125,6 +125,32 @@ LEASH_TEST_REAL(RequestContext, AClientThatStaysIsNoneThatWentAway) {
     EXPECT_EQ(c.read().body, "fine");
   });
 }
+LEASH_TEST_REAL(RequestContext, ItsEndIsSeenBehindRequestsThatWereSentAhead) {
+  notes n;
+  co_await serving(waiting(n), {}, [&](std::uint16_t port) {
+    raw c(port);
+    EXPECT_TRUE(c.write(get("/sleep") + get("/sleep") + get("/sleep")));
+    EXPECT_TRUE(soon([&] { return n.inside == 1; }));
+    c.close();
+    EXPECT_TRUE(soon([&] { return n.unwound == 1; }));
+  });
+  EXPECT_EQ(n.inside, 1) << "nobody waits for the others";
+}
+// It sleeps until somebody goes away, or something is due.
+LEASH_TEST_REAL(RequestContext, NobodyLooksAtAHandlerWhileItRuns) {
+  notes n;
+  co_await serving(waiting(n), {}, [&](std::uint16_t port) {
+    raw c(port);
+    EXPECT_TRUE(c.write(get("/sleep")));
+    EXPECT_TRUE(soon([] {
+      for (const goroutine_info& g : goroutines())
+        if (g.name == "http keeper" && g.waited > 300ms) return true;
+      return false;
+    }));
+    c.close();
+    EXPECT_TRUE(soon([&] { return n.unwound == 1; }));
+  });
+}
 LEASH_TEST_REAL(RequestContext, AClientThatOnlyEndsItsSendingMayBeServed) {
   for (bool allowed : {false, true}) {
     notes n;
