@@ -36,7 +36,7 @@ class customer {
                           std::chrono::duration<double>(static_cast<double>(next.fetch_add(1)) / set_.rate));
         if (due < end) co_await leash::sleep_until(due);
       }
-      if (due >= end) co_return;
+      if (due >= end || set_.enough.stop_requested()) co_return;
       if (!chance(set_.abandon)) {
         co_await buy_one(due, end);
       } else if (chance(0.5)) {
@@ -98,7 +98,7 @@ class customer {
       } catch (const http::failure& e) {
         failed(e.what());
       }
-      if (leash::now() >= end) break;
+      if (leash::now() >= end || set_.enough.stop_requested()) break;
       co_await leash::sleep(between(20, 100));
     }
     ++totals.unacknowledged;

@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cstdint>
 #include <leash/leash.hpp>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -13,7 +14,8 @@ struct load_settings {
   std::size_t clients = 16;
   double rate = 0;  // orders a second; 0: as fast as they go
   std::chrono::milliseconds during{10'000}, timeout{5'000}, wait{30'000};
-  double abandon = 0;  // of the requests, from 0 to 1
+  std::stop_token enough = {};  // asked: ends it sooner
+  double abandon = 0;           // of the requests, from 0 to 1
   bool check = false;
 };
 

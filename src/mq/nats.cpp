@@ -20,6 +20,9 @@
 //      is in `arrived` is renewed. When the last consumer ends the inbox is drained, and what is left in it is given back.
 //  N4. While there is a consumer with a free place a request stands at the server. One that has ended there, and was not yet
 //      cleared away, makes some servers (2.9.10) forget a message that is due again, until its time is over.
+//  N5. A server that is killed remembers that a message was acknowledged, but may forget that it removed it from the stream (seen
+//      with 2.9): the message is in the way and is given to nobody. After each connection, whoever takes messages removes those up
+//      to which all are acknowledged.
 #include <leash/blocking.hpp>
 #include <leash/mq.hpp>
 #include <leash/mutex.hpp>
@@ -31,6 +34,7 @@
 #include <condition_variable>
 #include <cstdlib>
 #include <deque>
+#include <map>
 #include <mutex>
 #include <string>
 #include <string_view>
@@ -54,6 +58,7 @@ using subscription_ptr = std::unique_ptr<natsSubscription, destroys<natsSubscrip
 using message_ptr = std::unique_ptr<natsMsg, destroys<natsMsg, natsMsg_Destroy>>;
 using inbox_ptr = std::unique_ptr<natsInbox, destroys<natsInbox, natsInbox_Destroy>>;
 using statistics_ptr = std::unique_ptr<natsStatistics, destroys<natsStatistics, natsStatistics_Destroy>>;
+using consumer_info_ptr = std::unique_ptr<jsConsumerInfo, destroys<jsConsumerInfo, jsConsumerInfo_Destroy>>;
 using stream_info_ptr = std::unique_ptr<jsStreamInfo, destroys<jsStreamInfo, jsStreamInfo_Destroy>>;
 
 failure kind_of(natsStatus s, int js) noexcept {
@@ -142,6 +147,7 @@ class nats_store : public store {
     auto const alone = co_await taking_.lock();
     if (inbox_ == nullptr) co_await blocking([&] { subscribe(visible_again); });
     look_at_connection();
+    std::size_t const had = into.size();
     std::vector<request> wanted;
     nanoseconds look_again = looks_at_connection;
     {
@@ -168,10 +174,13 @@ class nats_store : public store {
       asked_.insert(asked_.end(), wanted.begin(), wanted.end());
     }
     if (!into.empty()) look_again = nanoseconds::zero();
-    if (!wanted.empty() || !consumers_made_)
+    // With nothing to take the floors are where they can be.
+    bool const clears = into.size() == had && removed_in_ != connections();
+    if (!wanted.empty() || !consumers_made_ || clears)
       co_await blocking([&] {
         if (!consumers_made_) make_consumers();
         for (auto& r : wanted) ask_for(r);
+        if (clears) remove_acknowledged();
       });
     co_return look_again;
   }
@@ -227,13 +236,8 @@ class nats_store : public store {
       n.dead = info(dead_)->State.Msgs;
       std::uint64_t pending = 0;
       for (std::uint32_t i = 0; i < consumers(); ++i) {
-        jsConsumerInfo* c = nullptr;
-        jsErrCode js{};
-        natsStatus const s = js_GetConsumerInfo(&c, js_.get(), stream_.c_str(), consumer(i).c_str(), nullptr, &js);
-        if (s == NATS_NOT_FOUND || js == JSConsumerNotFoundErr) continue;  // nobody has consumed yet
-        check(s, js, "cannot look at a consumer");
-        pending += static_cast<std::uint64_t>(c->NumAckPending);
-        jsConsumerInfo_Destroy(c);
+        consumer_info_ptr const c = info(i);
+        if (c != nullptr) pending += static_cast<std::uint64_t>(c->NumAckPending);
       }
       n.in_flight = std::min(pending, all);
       n.waiting = all - n.in_flight;
@@ -243,7 +247,7 @@ class nats_store : public store {
   task<std::vector<dead_letter>> dead_letters(std::size_t most) override {
     std::vector<dead_letter> found;
     co_await blocking([&] {
-      each_dead([&](std::uint64_t, natsMsg* m) {
+      each_message(dead_, [&](std::uint64_t, natsMsg* m) {
         if (found.size() == most) return false;
         dead_letter d;
         d.what = {header(m, id_header), header(m, key_header), body_of(m),
@@ -258,7 +262,7 @@ class nats_store : public store {
   task<std::size_t> revive_dead_letters() override {
     std::size_t n = 0;
     co_await blocking([&] {
-      each_dead([&](std::uint64_t sequence, natsMsg* m) {
+      each_message(dead_, [&](std::uint64_t sequence, natsMsg* m) {
         std::string const key = header(m, key_header);
         std::uint32_t const partition = o_.ordered_by_key ? hash_of(key) % o_.partitions : 0;
         message_ptr again = make(subject_ + "m." + std::to_string(partition), body_of(m));
@@ -379,6 +383,34 @@ class nats_store : public store {
     }
     consumers_made_ = true;
   }
+
+  /// N5. Until all was below a floor once, for each connection that was made.
+  void remove_acknowledged() {
+    bool settled = true;
+    std::uint64_t living = 0, highest = 0;
+    std::map<std::string, std::uint64_t> floors;  // by the subject of a partition
+    for (std::uint32_t i = 0; i < consumers(); ++i) {
+      consumer_info_ptr const c = info(i);
+      if (c == nullptr) return;
+      settled = settled && c->NumAckPending == 0;
+      living += c->NumPending + static_cast<std::uint64_t>(c->NumAckPending);
+      floors[subject_ + "m." + std::to_string(i)] = c->AckFloor.Stream;
+      highest = std::max(highest, c->AckFloor.Stream);
+    }
+    // Looked for one by one: the server's own search by subject does not find them.
+    std::uint64_t left = info(stream_)->State.Msgs;
+    each_message(stream_, [&](std::uint64_t sequence, natsMsg* m) {
+      auto const floor = floors.find(natsMsg_GetSubject(m));
+      if (left > living && floor != floors.end() && sequence <= floor->second) {
+        jsErrCode js{};
+        check(js_DeleteMsg(js_.get(), stream_.c_str(), sequence, nullptr, &js), js, "cannot remove a message");
+        --left;
+      }
+      return left > living && sequence < highest;
+    });
+    if (settled) removed_in_ = connections();
+  }
+  std::uint64_t connections() const noexcept { return 1 + reconnects_; }
 
   /// N3: no more can come after that, and what came has been given back, as far as the server can be reached.
   void unsubscribe() {
@@ -523,17 +555,26 @@ class nats_store : public store {
     check(js_GetStreamInfo(&i, js_.get(), stream.c_str(), nullptr, &js), js, "cannot look at a stream");
     return stream_info_ptr(i);
   }
+  /// Null: nobody has consumed yet.
+  consumer_info_ptr info(std::uint32_t i) const {
+    jsConsumerInfo* c = nullptr;
+    jsErrCode js{};
+    natsStatus const s = js_GetConsumerInfo(&c, js_.get(), stream_.c_str(), consumer(i).c_str(), nullptr, &js);
+    if (s == NATS_NOT_FOUND || js == JSConsumerNotFoundErr) return nullptr;
+    check(s, js, "cannot look at a consumer");
+    return consumer_info_ptr(c);
+  }
   /// f(sequence, message), the oldest first, until it gives false.
   template <class F>
-  void each_dead(F f) {
-    stream_info_ptr const i = info(dead_);
+  void each_message(const std::string& stream, F f) {
+    stream_info_ptr const i = info(stream);
     if (i->State.Msgs == 0) return;
     for (std::uint64_t n = i->State.FirstSeq; n <= i->State.LastSeq; ++n) {
       natsMsg* m = nullptr;
       jsErrCode js{};
-      natsStatus const s = js_GetMsg(&m, js_.get(), dead_.c_str(), n, nullptr, &js);
+      natsStatus const s = js_GetMsg(&m, js_.get(), stream.c_str(), n, nullptr, &js);
       if (s == NATS_NOT_FOUND || js == JSNoMessageFoundErr) continue;
-      check(s, js, "cannot read a dead letter");
+      check(s, js, "cannot read a message");
       message_ptr const held(m);
       if (!f(n, m)) return;
     }
@@ -549,6 +590,7 @@ class nats_store : public store {
   nanoseconds visible_again_{};
   bool consumers_made_ = false;
   std::uint64_t reconnects_ = 0;
+  std::uint64_t removed_in_ = 0;  // the last connection in which N5 was seen to; they are counted from 1
   subscription_ptr subscription_;
   inbox_ptr inbox_;  // there while there is a subscription
   std::mutex lock_;  // of what follows

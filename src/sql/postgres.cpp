@@ -229,6 +229,16 @@ class postgres_driver final : public driver {
     const char* const style = PQparameterStatus(c_.get(), "DateStyle");
     if (style != nullptr && std::strncmp(style, "ISO", 3) != 0)
       co_await script(std::make_shared<const std::string>("SET datestyle = ISO"));
+    // A cancellation may not get through, as when the network is cut: then the server must see for itself that nobody is there,
+    // or a statement runs on for as long as it likes. No server before 14 looks, nor one on a system that cannot tell.
+    static auto const look = std::make_shared<const std::string>(
+        "SELECT set_config('client_connection_check_interval', '1s', false) "
+        "WHERE current_setting('client_connection_check_interval', true) = '0'");
+    try {
+      co_await script(look);
+    } catch (const error& e) {
+      if (e.kind() == error_kind::connection) throw;
+    }
   }
 
   task<> start(const request& q, result& out, std::size_t most) override { return whole(begin(q, out, most)); }

@@ -93,6 +93,9 @@ task<std::optional<error>> error_of(F f) {
 
 }  // namespace leash::test::sql_tests
 
+#define LEASH_NEEDS_POSTGRES() \
+  if (leash::test::sql_tests::server::get() == nullptr) GTEST_SKIP() << "no PostgreSQL server is installed"
+
 #define SQL_AT_WORKERS_(suite, name, where, body, expected)       \
   TEST(suite, name##_1) { on_workers(where, 1, body, expected); } \
   TEST(suite, name##_2) { on_workers(where, 2, body, expected); } \

@@ -180,6 +180,29 @@ POSTGRES_TEST(Server, ThatIsFrozenIsGivenUp) {
   CO_ASSERT_TRUE(co_await eventually([] { return num_goroutines() == 1; }));
 }
 
+// A cancellation that does not get through: the server sees by itself that nobody is there any more.
+POSTGRES_TEST(Server, EndsAStatementThatCannotBeCancelledWithItsConnection) {
+  if (std::stoi(ask(db, "SHOW server_version_num")) < 140'000) {
+    [] { GTEST_SKIP() << "PostgreSQL looks for that from 14 on"; }();
+    co_return;
+  }
+  pool beside(db.address());
+  connection watch = co_await beside.acquire();
+  pool p(db.address(), {.max_open = 1, .settle_within = 50ms});
+  std::optional<connection> c(co_await p.acquire());
+  int const left = c->server_process();
+  server::frozen const now(*server::get());
+  EXPECT_FALSE(co_await with_timeout(20ms, [&] {
+    return c->query(
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i > 0) SELECT count(*) FROM n");
+  }));
+  c.reset();
+  for (auto const end = leash::now() + longest_wait;; co_await sleep(20ms)) {
+    if ((co_await watch.query("SELECT 1 FROM pg_stat_activity WHERE pid = $1", left)).empty()) break;
+    CO_ASSERT_TRUE(leash::now() < end) << "it runs on";
+  }
+}
+
 /// Accepts connections and never says a word.
 class silent_server {
  public:

@@ -57,8 +57,8 @@ inline std::string program(const std::string& name) {
 
 /// Polls, from a thread that is no worker.
 template <class F>
-bool eventually_here(F f) {
-  for (auto const end = std::chrono::steady_clock::now() + 60s; !f();) {
+bool eventually_here(F f, std::chrono::milliseconds at_most = 60s) {
+  for (auto const end = std::chrono::steady_clock::now() + at_most; !f();) {
     if (std::chrono::steady_clock::now() > end) return false;
     std::this_thread::sleep_for(1ms);
   }
@@ -86,6 +86,7 @@ class process {
   ~process() {
     if (pid_ > 0) kill();
   }
+  pid_t id() const { return pid_; }
   void signal(int number) const { ::kill(pid_, number); }
   /// False: it has ended, and wait() returns at once.
   bool runs() const {

@@ -1,43 +1,29 @@
 // A NATS server of a test's own, on loopback, in a folder of its own.
 #pragma once
-#include <arpa/inet.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
-
 #include <leash/mq.hpp>
 #include <optional>
 
 #include "support/files.hpp"
+#include "support/kept_port.hpp"
 
 namespace leash::test {
-
-inline int free_port() {
-  int const s = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  sockaddr_in a{};
-  a.sin_family = AF_INET;
-  a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t n = sizeof a;
-  if (s < 0 || ::bind(s, reinterpret_cast<sockaddr*>(&a), n) != 0 ||
-      ::getsockname(s, reinterpret_cast<sockaddr*>(&a), &n) != 0)
-    throw std::runtime_error("no port");
-  ::close(s);
-  return ntohs(a.sin_port);
-}
 
 inline std::string nats_program() { return program("nats-server"); }
 
 class nats_server {
  public:
-  nats_server() : port_(free_port()) { start(); }
+  nats_server() { start(); }
   void start() {
-    at_.emplace(std::vector<std::string>{nats_program(), "-a", "127.0.0.1", "-p", std::to_string(port_), "-js", "-sd",
-                                         dir_.file("js"), "-l", dir_.file("log")});
+    at_.emplace(std::vector<std::string>{nats_program(), "-a", "127.0.0.1", "-p", std::to_string(port_.number()), "-js",
+                                         "-sd", dir_.file("js"), "-l", dir_.file("log")});
   }
   void kill() {
     at_->kill();
     at_.reset();
   }
-  std::string url() const { return "nats://127.0.0.1:" + std::to_string(port_); }
+  /// "127.0.0.1:4711".
+  std::string address() const { return port_.address(); }
+  std::string url() const { return "nats://" + port_.address(); }
   mq::nats_options options() const { return {.url = url(), .answer_within = std::chrono::seconds(2)}; }
   /// Opens a queue; waits until the server is there.
   task<mq::queue> open(mq::nats_options o) const {
@@ -53,7 +39,7 @@ class nats_server {
 
  private:
   folder dir_;
-  int port_;
+  kept_port port_;
   std::optional<process> at_;
 };
 

@@ -22,22 +22,8 @@ void bears_a_load(service& s) {
   EXPECT_EQ(s.end(), 0);
 }
 
-/// Answers when the server does.
-std::unique_ptr<service> started(std::vector<std::string> options) {
-  for (auto const end = std::chrono::steady_clock::now() + longest_wait;;) {
-    try {
-      return std::make_unique<service>(options);
-    } catch (const std::runtime_error&) {
-      if (std::chrono::steady_clock::now() > end) throw;
-    }
-  }
-}
-
-#define NEEDS_POSTGRES() \
-  if (leash::test::sql_tests::server::get() == nullptr) GTEST_SKIP() << "no PostgreSQL server is installed"
-
 TEST(Postgres, keeps_orders) {
-  NEEDS_POSTGRES();
+  LEASH_NEEDS_POSTGRES();
   database db(leash::sql::backend::postgres);
   service s({"--postgres", db.address()});
   bears_a_load(s);
@@ -49,7 +35,7 @@ TEST(Nats, carries_orders) {
   bears_a_load(*s);
 }
 TEST(PostgresAndNats, serve_two_instances) {
-  NEEDS_POSTGRES();
+  LEASH_NEEDS_POSTGRES();
   LEASH_NEEDS_NATS();
   database db(leash::sql::backend::postgres);
   nats_server nats;

@@ -1,5 +1,6 @@
 #include "service.hpp"
 
+#include <algorithm>
 #include <sstream>
 
 namespace orders::tests {
@@ -14,18 +15,22 @@ static std::string text_of(const std::string& file) {
   return all.str();
 }
 
-service::service(std::vector<std::string> options) : options_(std::move(options)) { start(); }
+service::service(std::vector<std::string> options, std::vector<std::string> before)
+    : options_(std::move(options)), before_(std::move(before)) {
+  if (std::ranges::find(options_, "--data") == options_.end()) options_.insert(options_.end(), {"--data", data()});
+  start();
+}
 
 service::~service() {
   if (::testing::Test::HasFailure()) std::fprintf(stderr, "--- the service's log:\n%s---\n", errors().c_str());
 }
 
 void service::start() {
-  std::string const out = data_.file("out" + std::to_string(++runs_));
-  std::vector<std::string> args{LEASH_ORDERS,  "--listen", listen_,           "--debug",
-                                "127.0.0.1:0", "--data",   data_.file("data")};
+  std::string const out = folder_.file("out" + std::to_string(++runs_)), error = folder_.file("errors");
+  std::vector<std::string> args = before_;
+  args.insert(args.end(), {LEASH_ORDERS, "--listen", port_.address(), "--debug", "127.0.0.1:0"});
   args.insert(args.end(), options_.begin(), options_.end());
-  process_.emplace(args, out, data_.file("errors"));
+  process_.emplace(args, out, error);
   auto const said = [&] {
     auto const lines = lines_of(out);
     return !lines.empty() && lines.back() == "ready";
@@ -35,7 +40,6 @@ void service::start() {
   auto const lines = lines_of(out);
   url_ = lines.at(0).substr(lines.at(0).find("http"));
   debug_ = lines.at(1).substr(lines.at(1).find("http"));
-  listen_ = url_.substr(url_.find("//") + 2);
 }
 
 int service::end() {
@@ -47,7 +51,7 @@ int service::end() {
 
 void service::kill() { process_.reset(); }
 
-std::string service::errors() const { return text_of(data_.file("errors")); }
+std::string service::errors() const { return text_of(folder_.file("errors")); }
 
 reply service::send(leash::http::client_request q) const {
   return leash::run({.workers = 1}, [&]() -> task<reply> {
@@ -75,6 +79,16 @@ std::size_t service::settled(std::size_t goroutines) const {
 load_totals service::load(load_settings set) const {
   set.url = url_;
   return leash::run({.workers = 2}, [&] { return drive(set); });
+}
+
+std::unique_ptr<service> started(std::vector<std::string> options) {
+  for (auto const end = std::chrono::steady_clock::now() + longest_wait;;) {
+    try {
+      return std::make_unique<service>(options);
+    } catch (const std::runtime_error&) {
+      if (std::chrono::steady_clock::now() > end) throw;
+    }
+  }
 }
 
 printed run_program(std::vector<std::string> args) {

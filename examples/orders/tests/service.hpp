@@ -2,12 +2,14 @@
 #pragma once
 #include <leash/http/client.hpp>
 #include <leash/leash.hpp>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
 #include "load.hpp"
 #include "support/files.hpp"
+#include "support/kept_port.hpp"
 
 namespace orders::tests {
 
@@ -22,8 +24,8 @@ struct reply {
 
 class service {
  public:
-  /// Starts it, and waits until it is ready.
-  explicit service(std::vector<std::string> options = {});
+  /// Starts it, and waits until it is ready. before: the beginning of its command line, as of nsenter.
+  explicit service(std::vector<std::string> options = {}, std::vector<std::string> before = {});
   ~service();
   /// Again, at the same address, with the same data.
   void start();
@@ -35,6 +37,9 @@ class service {
   /// Of the debug page.
   const std::string& debug() const { return debug_; }
   std::string errors() const;
+  /// Where its embedded database and queue are, unless its options say otherwise.
+  std::string data() const { return folder_.file("data"); }
+  pid_t process_id() const { return process_->id(); }
 
   reply send(leash::http::client_request) const;
   reply get(const std::string& path) const { return send({"GET", url_ + path, {}, {}}); }
@@ -45,12 +50,16 @@ class service {
   load_totals load(load_settings) const;
 
  private:
-  folder data_;
-  std::vector<std::string> options_;
-  std::string listen_ = "127.0.0.1:0", url_, debug_;
+  folder folder_;
+  std::vector<std::string> options_, before_;
+  kept_port port_;
+  std::string url_, debug_;
   std::optional<process> process_;
   int runs_ = 0;
 };
+
+/// Answers when the server that it needs does.
+std::unique_ptr<service> started(std::vector<std::string> options);
 
 inline const std::string apples = R"({"customer": "ann", "item": "apples", "quantity": 2})";
 
