@@ -38,8 +38,8 @@ class connection final : body_source {
   std::atomic<const route*> at_route{nullptr};  // while its handler runs
   std::atomic<http::method> at_method{http::method::other};
   std::atomic<std::uint64_t> goroutine{0};
-  std::size_t place = 0;   // in the server's list
-  std::uint32_t seen = 0;  // the keeper's own: what it last saw, and since when
+  std::size_t place = 0;     // in the server's list
+  std::uint32_t seen = ~0u;  // the keeper's own: what it last saw (nothing yet: no state is that), and since when
   std::int64_t since = 0;
   int descriptor() const noexcept { return descriptor_; }
   /// The client went away, or the server has waited long enough: the request's context ends.
