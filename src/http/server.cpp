@@ -92,11 +92,11 @@ task<shutdown_result> server::serve_from(std::unique_ptr<acceptor> from) {
             }
           });
       co_await select(outer.done(), s->stop.wait());
+      // The end of the context is a word to end, and behind one that was given before it a word to be quick.
+      bool const told_before = s->stop.is_set();
       stop_accepting->cancel("the server ends");
       (void)co_await accepting.join();
       s->drain();
-      // The end of the context is a word to end, and behind one that was given before it a word to be quick.
-      bool const told_before = outer.err() == context_error::none;
       (void)co_await with_timeout(s->o.grace, [&]() -> task<> {
         if (told_before)
           co_await select(s->empty.wait(), outer.done());
