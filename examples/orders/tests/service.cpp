@@ -1,6 +1,7 @@
 #include "service.hpp"
 
 #include <algorithm>
+#include <exception>
 #include <sstream>
 
 namespace orders::tests {
@@ -22,7 +23,8 @@ service::service(std::vector<std::string> options, std::vector<std::string> befo
 }
 
 service::~service() {
-  if (::testing::Test::HasFailure()) std::fprintf(stderr, "--- the service's log:\n%s---\n", errors().c_str());
+  if (::testing::Test::HasFailure() || std::uncaught_exceptions() != 0)
+    std::fprintf(stderr, "--- the service's log:\n%s---\n", errors().c_str());
 }
 
 void service::start() {
