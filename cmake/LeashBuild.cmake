@@ -32,3 +32,19 @@ function(leash_own target)
     target_compile_options(${target} PRIVATE -Werror)
   endif()
 endfunction()
+
+# A library beside the core: target leash_<name>, used as leash::<name>, of src/<name>/*.cpp and `ARGN`, with the public headers
+# leash/<name>.hpp and leash/<name>/*.hpp.
+function(leash_library name)
+  set(target leash_${name})
+  file(GLOB headers CONFIGURE_DEPENDS include/leash/${name}.hpp include/leash/${name}/*.hpp)
+  file(GLOB sources CONFIGURE_DEPENDS src/${name}/*.cpp)
+  add_library(${target} ${sources} ${ARGN})
+  add_library(leash::${name} ALIAS ${target})
+  set_target_properties(${target} PROPERTIES EXPORT_NAME ${name} VERSION ${PROJECT_VERSION}
+                        SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR})
+  target_sources(${target} PUBLIC FILE_SET HEADERS BASE_DIRS include FILES ${headers})
+  target_include_directories(${target} PRIVATE src)
+  target_link_libraries(${target} PUBLIC leash)
+  leash_own(${target})
+endfunction()

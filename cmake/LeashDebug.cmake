@@ -23,14 +23,7 @@ if(LEASH_HAS_DEBUG)
                              -P "${PROJECT_SOURCE_DIR}/cmake/EmbedText.cmake"
                      DEPENDS ${page_parts} "${PROJECT_SOURCE_DIR}/cmake/EmbedText.cmake"
                      VERBATIM)
-  file(GLOB debug_sources CONFIGURE_DEPENDS src/debug/*.cpp)
-  add_library(leash_debug ${debug_sources} "${page}")
-  add_library(leash::debug ALIAS leash_debug)
-  set_target_properties(leash_debug PROPERTIES EXPORT_NAME debug VERSION ${PROJECT_VERSION}
-                        SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR})
-  target_sources(leash_debug PUBLIC FILE_SET HEADERS BASE_DIRS include FILES include/leash/debug.hpp)
-  target_include_directories(leash_debug PRIVATE src)
+  leash_library(debug "${page}")
   target_include_directories(leash_debug SYSTEM PRIVATE ${LEASH_BOOST_INCLUDE} ${LEASH_PROTOZERO_INCLUDE})
-  target_link_libraries(leash_debug PUBLIC leash PRIVATE ZLIB::ZLIB)
-  leash_own(leash_debug)
+  target_link_libraries(leash_debug PRIVATE ZLIB::ZLIB)
 endif()

@@ -16,6 +16,8 @@ task<> echo(receiver<std::size_t> in, sender<std::size_t> out) {
     if (!co_await out.send(*v)) co_return;
 }
 
+}  // namespace
+
 task<> pingpong(std::size_t n) {
   co_await with_scope([n](scope& s) -> task<> {
     auto [there, in] = leash::channel<std::size_t>();
@@ -27,6 +29,8 @@ task<> pingpong(std::size_t n) {
     }
   });
 }
+
+namespace {
 const row pingpong_unbuffered("pingpong_unbuffered", [] { return per_op(100'000, 2 * million, pingpong); });
 
 task<> produce(sender<int> out, std::size_t items) {

@@ -1,4 +1,6 @@
 // Rows of find_leaks() over a million blocked goroutines: its time by shape, and what other goroutines notice of it.
+#include <time.h>
+
 #include <atomic>
 #include <functional>
 #include <vector>
@@ -154,6 +156,35 @@ const row latency("find_leaks_latency", []() -> task<double> {
     s.cancel("measured");
   });
   co_return static_cast<double>(n);
+});
+
+double cpu_ns(clockid_t of) {
+  timespec t{};
+  clock_gettime(of, &t);
+  return static_cast<double>(t.tv_sec) * 1e9 + static_cast<double>(t.tv_nsec);
+}
+
+// Ping-pong for ten seconds beside 100,000 goroutines that are blocked, none of them leaked; for one worker. To be run
+// with LEASH_LEAK_CHECK_EVERY=1s and without: the difference is what the checks cost. In processor time, so that it can
+// be told on a busy machine too: of the worker for a round trip, and of all other threads per second.
+const row pingpong_beside_100k("pingpong_beside_100k", []() -> task<double> {
+  const auto long_enough = 10s / static_cast<double>(divide);
+  double per_trip = 0, others = 0;
+  co_await with_scope([&](scope& s) -> task<> {
+    (void)chain(s, 100'000);
+    co_await await_arrivals(100'000);
+    co_await pingpong(count(100'000));
+    std::size_t trips = 0;
+    const auto start = clock::now();
+    const double worker = cpu_ns(CLOCK_THREAD_CPUTIME_ID), all = cpu_ns(CLOCK_PROCESS_CPUTIME_ID);
+    for (; clock::now() - start < long_enough; trips += 10'000) co_await pingpong(10'000);
+    const double used = cpu_ns(CLOCK_THREAD_CPUTIME_ID) - worker;
+    per_trip = used / static_cast<double>(trips);
+    others = (cpu_ns(CLOCK_PROCESS_CPUTIME_ID) - all - used) / ns_since(start);
+    s.cancel("measured");
+  });
+  print_also("pingpong_beside_100k_other_threads_percent", 100 * others);
+  co_return per_trip;
 });
 
 }  // namespace

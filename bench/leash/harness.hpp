@@ -36,6 +36,9 @@ inline double ns_since(clock::time_point start) {
   return std::chrono::duration<double, std::nano>(clock::now() - start).count();
 }
 
+/// n round trips between two goroutines.
+leash::task<> pingpong(std::size_t n);
+
 /// Runs op(n) warm and then three times measured; the median, in ns per operation.
 template <class Op>
 leash::task<double> per_op(std::size_t warm, std::size_t n, Op op) {

@@ -121,6 +121,7 @@ static task<http::response> get_stats(parts& p, leash::http::server_figures f) {
                         {"failed", c.failed.load()},       {"events_cut_off", c.events_cut_off.load()}};
   sql::pool_stats const s = p.orders.stats();
   all["pool"] = {{"open", s.open}, {"idle", s.idle}, {"in_use", s.in_use}, {"waiting", s.waiting}};
+  all["listeners"] = p.tell.listeners();
   all["connections"] = f.connections;
   all["requests"] = f.requests;
   all["goroutines"] = leash::num_goroutines();
@@ -172,7 +173,7 @@ http::router routes(parts p, std::function<http::server_figures()> figures) {
   r.get("/orders", [all](http::request& q) { return get_newest(*all, q); });
   r.get("/orders/{id}", [all](http::request& q) { return get_order(*all, q); });
   r.get("/report", [all, reports](http::request& q) { return get_report(*all, *reports, q); }, {.timeout = 2min});
-  r.get("/events", [all] { return http::events(all->tell.subscribe()); });
+  r.get("/events", [all] { return http::events([all](http::event_writer& to) { return listen(all->tell, to); }); });
   r.get("/stats", [all, figures] { return get_stats(*all, figures()); });
   r.get("/health", [all] { return get_health(*all); });
   r.get("/", [] { return http::response(200, "text/html; charset=utf-8", std::string(page)); });

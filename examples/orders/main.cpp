@@ -84,8 +84,10 @@ int run(options o) {
         r[0].who.spawned_at.file_name() + ":" + std::to_string(r[0].who.spawned_at.line()) + ": " + r[0].why);
   };
   bool const in_order = leash::run(how, [&] {
-    return leash::with_shutdown({.drain_within = o.drain + std::chrono::seconds(1)},
-                                [&](leash::shutdown_request& stop) { return serve(o, stop, ready); });
+    // timeout(1) sends each signal twice.
+    return leash::with_shutdown(
+        {.drain_within = o.drain + std::chrono::seconds(1), .same_request = std::chrono::milliseconds(300)},
+        [&](leash::shutdown_request& stop) { return serve(o, stop, ready); });
   });
   log("ended, " + std::to_string(leash::num_goroutines()) + " goroutines left" + (in_order ? "" : ": cut short"));
   return in_order ? EXIT_SUCCESS : EXIT_FAILURE;

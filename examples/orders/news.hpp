@@ -1,11 +1,11 @@
 // Who listens at /events is told what becomes of orders.
 #pragma once
+#include <cstdint>
 #include <leash/http/events.hpp>
 #include <leash/leash.hpp>
+#include <map>
 #include <mutex>
-#include <string>
 #include <string_view>
-#include <vector>
 
 #include "counters.hpp"
 
@@ -17,17 +17,34 @@ namespace orders {
 /// Thread safety: any.
 class news {
  public:
+  /// A listener, for as long as it lives.
+  class subscription {
+   public:
+    explicit subscription(news&);
+    subscription(const subscription&) = delete;
+    ~subscription();
+    leash::receiver<leash::http::server_event> events;
+
+   private:
+    news& from_;
+    std::uint64_t number_;
+  };
+
   explicit news(counters& n) : count_(n) {}
-  leash::receiver<leash::http::server_event> subscribe();
   void tell(std::string_view id, std::string_view state);
   /// Lets all listeners go, and those that come.
   void close();
+  std::size_t listeners() const;
 
  private:
   counters& count_;
-  std::mutex lock_;
+  mutable std::mutex lock_;  // for moments
   bool closed_ = false;
-  std::vector<leash::sender<leash::http::server_event>> listeners_;
+  std::uint64_t next_ = 0;
+  std::map<std::uint64_t, leash::sender<leash::http::server_event>> to_;
 };
+
+/// Sends a client what there is to tell, until it goes away or is let go.
+leash::task<> listen(news&, leash::http::event_writer&);
 
 }  // namespace orders

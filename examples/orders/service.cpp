@@ -2,6 +2,7 @@
 
 #include <leash/http/server.hpp>
 #include <leash/net/tcp.hpp>
+#include <sstream>
 
 #include "api.hpp"
 #include "fulfil.hpp"
@@ -64,7 +65,9 @@ task<> serve(const settings& set, leash::shutdown_request& stop, std::function<v
     server.shutdown();
   };
 
-  ready("http://127.0.0.1:" + std::to_string(listener.local_endpoint().port()));
+  std::ostringstream url;
+  url << "http://" << listener.local_endpoint();
+  ready(url.str());
   co_await leash::with_scope([&](scope& s) -> task<> {
     plants.dig(s);
     s.go(named("relay"), relaying);

@@ -53,7 +53,8 @@ store::store(const settings& s)
 
 task<> store::prepare() {
   bool const sqlite = pool_.backend() == sql::backend::sqlite;
-  std::string text(schema);
+  // PostgreSQL's IF NOT EXISTS does not bear two who make the same table at once.
+  std::string text = (sqlite ? "" : "SELECT pg_advisory_xact_lock(5);") + std::string(schema);
   for (std::size_t at; (at = text.find("$seq")) != std::string::npos;)
     text.replace(at, 4,
                  sqlite ? "INTEGER PRIMARY KEY AUTOINCREMENT" : "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY");

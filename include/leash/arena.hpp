@@ -49,6 +49,15 @@ LEASH_INLINE bool contains(const void* p) noexcept {
   return static_cast<std::size_t>(static_cast<const std::byte*>(p) - all.base) < all.bytes;
 }
 
+/// False: no object slot holds the address. True: one may.
+LEASH_INLINE bool may_be_object(const void* p) noexcept {
+  auto const offset = static_cast<std::size_t>(static_cast<const std::byte*>(p) - all.base);
+  if (offset >= all.bytes) [[likely]]
+    return false;
+  kind const what = all.slabs[offset / slab_bytes].what;  // of a slot that takes many slabs the first one has the kind
+  return what == kind::object || what == kind::unused;
+}
+
 struct slot {
   std::byte* start = nullptr;  // null: no slot there
   std::size_t bytes = 0;

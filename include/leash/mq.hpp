@@ -90,6 +90,9 @@ class store {
 
   /// Durable when it returns.
   virtual task<receipt> publish(std::string body, publish_options) = 0;
+  /// Around all takes of a consumer. What is on its way when the last one has ended is given back.
+  virtual void begin_taking() noexcept {}
+  virtual task<> end_taking() { co_return; }
   /// Takes up to `most` messages, each for `visible_again`: after that another consumer may take it. Returns when to look
   /// again; sooner, if changes() sees one. What was taken is in `into` even if the caller was cut short meanwhile.
   virtual task<nanoseconds> take(std::vector<delivery>& into, std::size_t most, nanoseconds visible_again) = 0;

@@ -3,6 +3,7 @@
 #include <atomic>
 #include <cstdint>
 #include <leash/arena.hpp>
+#include <leash/pass_note.hpp>
 #include <source_location>
 
 namespace leash {
@@ -30,7 +31,10 @@ enum class object_type : std::uint8_t {
 /// and read whatever became of it.
 struct object : arena::allocated<arena::kind::object> {
   std::atomic<object_type> type{object_type::none};
-  bool sole = false;  // a block that no second handle can own; it lies here because there is room
+  // Of a block or pool; they lie here because there is room.
+  bool sole = false;    // no second handle can own it
+  bool plain = false;   // its value has no destructor: it holds no handle
+  pass_note<> gave_up;  // a handle to it, or memory of a pool
   std::source_location made_at;
 
   explicit object(object_type t, std::source_location where = {}) noexcept : made_at(where) {

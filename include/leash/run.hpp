@@ -19,10 +19,10 @@ struct options {
   unsigned workers = 0;           // 0: as many as the process may use processors
   unsigned blocking_threads = 0;  // the most threads for blocking(); 0: 256
   std::function<void(const leak_report&)> on_leak =
-      {};  // told of leaks that were not reported before; on a worker: be short. Empty: they go to stderr, unless a
+      {};  // told of leaks that were not reported before; on a worker, or the thread of the periodic checks: be short. Empty: they go to stderr, unless a
            // test's leak_watch takes them
-  // 0: looked for only when everything is at rest. A check that takes long is made less often: at most a twentieth of
-  // one worker's time goes into it.
+  // 0: looked for only when everything is at rest. Checks are made on a thread of their own. One that takes long is made
+  // less often: less than a hundredth of a processor's time goes into them.
   nanoseconds leak_check_every = {};
   leak_action action = leak_action::report;
   nanoseconds stuck_after = std::chrono::seconds(10);  // see suspects()

@@ -11,6 +11,8 @@
 //      members.
 //  S3. Whoever adds a member is a member itself, holds a remote handle, or is the owner: nonempty does not reach 0
 //      under it.
+//  S4. A member without a place is held (see goroutine.hpp) in `in_line` until it is given one. Whoever else has taken
+//      a place is the owner, or a member, and runs.
 #pragma once
 #include <atomic>
 #include <exception>
@@ -76,17 +78,13 @@ class scope_errors : public std::runtime_error {
 class remote_scope;
 class scope;
 
-/// Which pass of the leak marker runs, or ran last. Members note it when they leave, after all they did: one that used
-/// what it borrowed during a pass and ended is gone from the counts, but not from there.
-extern std::atomic<std::uint32_t> current_pass;
-
 struct scope_shard {
   spin_lock lock;
   bool counting = false;
   // Written under the lock; members = started - ended. Counting up only, so that a reader without locks who reads ended
   // first can only count too many.
   std::atomic<std::uint32_t> started{0}, ended{0};
-  std::atomic<std::uint32_t> left_in{0};  // the pass of the leak marker in which a member left last
+  pass_note<> left;  // by a member, after all it did: it may have used what it borrowed
   goroutine_core* head = nullptr;
   std::uint32_t members() const noexcept {
     return started.load(std::memory_order_relaxed) - ended.load(std::memory_order_relaxed);
@@ -97,7 +95,7 @@ struct scope_shard {
     return first;
   }
   bool leave() noexcept {  // true: the last
-    left_in.store(current_pass.load(std::memory_order_relaxed), std::memory_order_relaxed);
+    left.leave();
     ended.store(ended.load(std::memory_order_relaxed) + 1, std::memory_order_release);
     return members() == 0;
   }
@@ -109,7 +107,7 @@ static_assert(sizeof(scope_shard) == 64);
 /// is live its frames count as live. Counted: the goroutines, and the lineages of those of them that have ended.
 struct lineage : object {
   std::atomic<std::uint32_t> members{1};  // and the starter, while it runs
-  std::atomic<std::uint32_t> left_in{0};  // as in a scope_shard
+  pass_note<> left;                       // as in a scope_shard
   lineage* up = nullptr;
   goroutine_core* starter;
   std::uint64_t starter_id;
@@ -133,9 +131,10 @@ struct scope_core : context_core {
   std::vector<std::exception_ptr> errors;
   on_error policy = on_error::cancel_siblings;
   bool leaks_fail = false;
-  std::uint32_t limit = 0;                 // max_children
-  std::uint32_t running = 0;               // with a limit: places taken
-  goroutine_core* waiting_head = nullptr;  // with a limit: members that have no place yet
+  std::uint32_t limit = 0;             // max_children
+  std::uint32_t running = 0;           // with a limit: places taken
+  waiter in_line{wait_reason::start};  // with a limit: what members wait in that have no place yet, all of them
+  goroutine_core* waiting_head = nullptr;
   goroutine_core* waiting_tail = nullptr;
   wait_queue place_waiters;
   void (*emptied)(scope_core*) = nullptr;

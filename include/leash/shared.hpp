@@ -2,7 +2,9 @@
 //
 // The value lies in the arena behind a block_core, which counts its handles. shared and weak are self-certifying
 // handles (handle.hpp), so the marker finds those that lie in frozen places. Once it has found all of them nobody else
-// can reach the value: what the value holds (ends, guards, other shared handles) then counts as found too.
+// can reach the value: what the value holds (ends, guards, other shared handles) then counts as found too. Blocks that own
+// each other in a circle are found all at once; for that, whoever gives a handle up, or moves it out of tracked memory,
+// notes the pass of the marker (pass_note.hpp).
 //
 // Invariants
 //  B1. The value lives while there are owners; the block while owners or watchers are left.
@@ -10,6 +12,8 @@
 //  B3. The value is made before owners is raised from 0 to 1, and destroyed after it has fallen to 0.
 //  B4. Owners and watchers are one word: of a value that passes from weak to shared handles and back no reader can see
 //  neither.
+//  B5. A handle is noted before its count falls; one that leaves tracked memory is copied, then given up: at no moment
+//  are there more handles than are counted, and the marker sees none of them in two places unnoticed.
 // Thread safety: as std::shared_ptr: different handles to one value may be used by any threads at once.
 #pragma once
 #include <compare>
@@ -28,6 +32,12 @@
 
 namespace leash {
 
+/// There are blocks or pools that may hold handles, so that passes look for circles among them.
+extern std::atomic<bool> any_tracked_memory;
+LEASH_INLINE void note_tracked_memory() noexcept {
+  if (!any_tracked_memory.load(std::memory_order_relaxed)) any_tracked_memory.store(true, std::memory_order_relaxed);
+}
+
 /// In front of a tracked value. The rest of its slot is the value's.
 struct block_core : object {
   [[no_unique_address]] block_counts<> counts;  // owners: shared, box, function; watchers: weak
@@ -35,12 +45,17 @@ struct block_core : object {
   const std::type_info* value_type;
   void (*destroy)(block_core*) noexcept = nullptr;
 
-  block_core(std::uint32_t n, const std::type_info& t) noexcept
-      : object(object_type::block), bytes(n), value_type(&t) {}
+  block_core(std::uint32_t n, const std::type_info& t, bool may_hold_handles) noexcept
+      : object(object_type::block), bytes(n), value_type(&t) {
+    plain = !may_hold_handles;
+    gave_up.leave();  // the slot may have been another block's in this pass
+    if (may_hold_handles) note_tracked_memory();
+  }
 
   std::uint32_t owners() const noexcept { return counts.owners(); }
   void add_owner() noexcept { counts.add_owner(); }
   void drop_owner() noexcept {
+    gave_up.leave();
     if (counts.drop_owner()) {
       destroy(this);
       drop_side();
@@ -48,6 +63,7 @@ struct block_core : object {
   }
   void add_watcher() noexcept { counts.add_watcher(); }
   void drop_watcher() noexcept {
+    gave_up.leave();
     if (counts.drop_watcher()) free();
   }
   void drop_side() noexcept {
@@ -76,7 +92,8 @@ std::pair<block_core*, T*> make_block(ownership how, A&&... args) {
     return reinterpret_cast<T*>((at + align - 1) / align * align);
   };
   void* memory = arena::allocate(arena::kind::object, bytes);
-  auto* b = ::new (memory) block_core(static_cast<std::uint32_t>(bytes), typeid(T));
+  auto* b =
+      ::new (memory) block_core(static_cast<std::uint32_t>(bytes), typeid(T), !std::is_trivially_destructible_v<T>);
   b->sole = how == ownership::sole;
   b->destroy = [](block_core* core) noexcept {
     auto const at = reinterpret_cast<std::uintptr_t>(core) + sizeof(block_core);
@@ -92,31 +109,91 @@ std::pair<block_core*, T*> make_block(ownership how, A&&... args) {
   }
 }
 
+/// The handle part of shared, weak, tracked_box and tracked_function: an owner or a watcher of a block, and a pointer to
+/// its value or to a part of that.
+template <capability What, class T>
+class block_handle : handle {
+ protected:
+  block_handle() noexcept {}
+  /// Adopts one that is counted already.
+  block_handle(block_core* b, T* v) noexcept : handle(b, What), value_(v) {}
+  ~block_handle() { clear(); }
+
+  block_core* core() const noexcept { return static_cast<block_core*>(handle::get()); }
+  /// One more of b's; null: none. This one is empty, as for take().
+  void copy(block_core* b, T* v) noexcept {
+    if (b != nullptr) {
+      What == capability::owner ? b->add_owner() : b->add_watcher();
+      // ORD circle-1 release: who finds this handle finds it counted.
+      std::atomic_thread_fence(std::memory_order_release);
+      certify(b, What);
+    }
+    value_ = v;
+  }
+  template <class U>
+  void take(block_handle<What, U>& o, T* v) noexcept {
+    if (arena::may_be_object(&o)) [[unlikely]] {  // B5
+      copy(o.core(), v);
+      o.clear();
+      return;
+    }
+    o.value_ = nullptr;
+    if (object* b = o.release(What)) certify(b, What);
+    value_ = v;
+  }
+  /// For those that own alone.
+  template <class U>
+  void adopt(std::pair<block_core*, U*> made) noexcept {
+    certify(made.first, What);
+    value_ = made.second;
+  }
+  void replace_by(block_handle& o) noexcept {
+    if (this == &o) return;
+    clear();
+    take(o, o.value_);
+  }
+  void clear() noexcept {
+    value_ = nullptr;
+    object* const b = release(What);
+    if (b == nullptr) return;
+    What == capability::owner ? static_cast<block_core*>(b)->drop_owner() : static_cast<block_core*>(b)->drop_watcher();
+  }
+
+  T* value_ = nullptr;
+
+ private:
+  template <capability, class>
+  friend class block_handle;
+};
+
 template <class T>
 class weak;
 
 /// Shared ownership of a T, as std::shared_ptr. What the value holds stays visible to the leak proof: an end in a
 /// shared<state> that only leaked goroutines can reach is as good as gone, and the report says so.
 ///
-/// Blocks that own each other in a circle stay alive, as with std::shared_ptr, and count as reachable from outside.
+/// Blocks that own each other in a circle stay allocated, as with std::shared_ptr; the proof sees that nobody reaches them.
 /// Thread safety: one object belongs to one thread at a time. Complexity: copies are one atomic increment.
 template <class T>
-class shared : handle {
+class shared : block_handle<capability::owner, T> {
+  using base = block_handle<capability::owner, T>;
+  using base::core, base::value_;
+
  public:
   using element_type = T;
   shared() noexcept {}
   shared(std::nullptr_t) noexcept {}
-  shared(const shared& o) noexcept { copy(o, o.value_); }
-  shared(shared&& o) noexcept { take(o, o.value_); }
+  shared(const shared& o) noexcept { this->copy(o.core(), o.value_); }
+  shared(shared&& o) noexcept { this->take(o, o.value_); }
   template <class U>
     requires std::convertible_to<U*, T*>
   shared(const shared<U>& o) noexcept {
-    copy(o, o.value_);
+    this->copy(o.core(), o.value_);
   }
   template <class U>
     requires std::convertible_to<U*, T*>
   shared(shared<U>&& o) noexcept {
-    take(o, o.value_);
+    this->take(o, o.value_);
   }
   /// Errors: std::bad_weak_ptr if the value is gone.
   template <class U>
@@ -124,16 +201,16 @@ class shared : handle {
   explicit shared(const weak<U>& o) {
     shared<U> locked = o.lock();
     if (locked.use_count() == 0) throw std::bad_weak_ptr();
-    take(locked, locked.value_);
+    this->take(locked, locked.value_);
   }
   /// Aliasing: owns what `o` owns and points at `part`, which belongs to it.
   template <class U>
   shared(const shared<U>& o, T* part) noexcept {
-    copy(o, part);
+    this->copy(o.core(), part);
   }
   template <class U>
   shared(shared<U>&& o, T* part) noexcept {
-    take(o, part);
+    this->take(o, part);
   }
   shared& operator=(const shared& o) noexcept {
     shared(o).swap(*this);
@@ -143,21 +220,16 @@ class shared : handle {
     shared(std::move(o)).swap(*this);
     return *this;
   }
-  ~shared() { reset(); }
-
   T* get() const noexcept { return value_; }
   T* operator->() const noexcept { return value_; }
   T& operator*() const noexcept { return *value_; }
   explicit operator bool() const noexcept { return value_ != nullptr; }
   /// Gives this handle up; the last one destroys the value. Idempotent.
-  void reset() noexcept {
-    value_ = nullptr;
-    if (object* b = release(capability::owner)) static_cast<block_core*>(b)->drop_owner();
-  }
+  void reset() noexcept { this->clear(); }
   void swap(shared& o) noexcept {
     shared mine(std::move(o));
     o.take(*this, value_);
-    take(mine, mine.value_);
+    this->take(mine, mine.value_);
   }
   std::size_t use_count() const noexcept { return core() != nullptr ? core()->owners() : 0; }
   template <class U>
@@ -171,52 +243,39 @@ class shared : handle {
   bool operator==(std::nullptr_t) const noexcept { return value_ == nullptr; }
 
   /// For the library: adopts one owner.
-  shared(block_core* b, T* v) noexcept : handle(b, capability::owner), value_(v) {}
+  shared(block_core* b, T* v) noexcept : base(b, v) {}
 
  private:
   template <class U>
   friend class shared;
   template <class U>
   friend class weak;
-  block_core* core() const noexcept { return static_cast<block_core*>(handle::get()); }
-  template <class U>
-  void copy(const shared<U>& o, T* v) noexcept {
-    if (block_core* b = o.core()) {
-      b->add_owner();
-      certify(b, capability::owner);
-    }
-    value_ = v;
-  }
-  template <class U>
-  void take(shared<U>& o, T* v) noexcept {
-    o.value_ = nullptr;
-    if (object* b = o.release(capability::owner)) certify(b, capability::owner);
-    value_ = v;
-  }
-  T* value_ = nullptr;
 };
 
 /// Refers to what a shared<T> owns without keeping it alive, as std::weak_ptr.
 template <class T>
-class weak : handle {
+class weak : block_handle<capability::watcher, T> {
+  using base = block_handle<capability::watcher, T>;
+  using base::core, base::value_;
+
  public:
   weak() noexcept {}
-  weak(const weak& o) noexcept { watch(o.core(), o.value_); }
-  weak(weak&& o) noexcept { take(o, o.value_); }
+  weak(const weak& o) noexcept { this->copy(o.core(), o.value_); }
+  weak(weak&& o) noexcept { this->take(o, o.value_); }
   template <class U>
     requires std::convertible_to<U*, T*>
   weak(const weak<U>& o) noexcept {
-    watch(o.core(), o.value_);
+    this->copy(o.core(), o.value_);
   }
   template <class U>
     requires std::convertible_to<U*, T*>
   weak(weak<U>&& o) noexcept {
-    take(o, o.value_);
+    this->take(o, o.value_);
   }
   template <class U>
     requires std::convertible_to<U*, T*>
   weak(const shared<U>& o) noexcept {
-    watch(o.core(), o.value_);
+    this->copy(o.core(), o.value_);
   }
   weak& operator=(const weak& o) noexcept {
     weak(o).swap(*this);
@@ -226,8 +285,6 @@ class weak : handle {
     weak(std::move(o)).swap(*this);
     return *this;
   }
-  ~weak() { reset(); }
-
   /// An owner, or an empty handle if the value is gone.
   shared<T> lock() const noexcept {
     block_core* b = core();
@@ -235,33 +292,16 @@ class weak : handle {
   }
   std::size_t use_count() const noexcept { return core() != nullptr ? core()->owners() : 0; }
   bool expired() const noexcept { return use_count() == 0; }
-  void reset() noexcept {
-    value_ = nullptr;
-    if (object* b = release(capability::watcher)) static_cast<block_core*>(b)->drop_watcher();
-  }
+  void reset() noexcept { this->clear(); }
   void swap(weak& o) noexcept {
     weak mine(std::move(o));
     o.take(*this, value_);
-    take(mine, mine.value_);
+    this->take(mine, mine.value_);
   }
 
  private:
   template <class U>
   friend class weak;
-  block_core* core() const noexcept { return static_cast<block_core*>(handle::get()); }
-  void watch(block_core* b, T* v) noexcept {
-    if (b == nullptr) return;
-    b->add_watcher();
-    certify(b, capability::watcher);
-    value_ = v;
-  }
-  template <class U>
-  void take(weak<U>& o, T* v) noexcept {
-    o.value_ = nullptr;
-    if (object* b = o.release(capability::watcher)) certify(b, capability::watcher);
-    value_ = v;
-  }
-  T* value_ = nullptr;
 };
 
 /// Makes a value that is owned together. Errors: what T's constructor throws; std::bad_alloc.

@@ -29,6 +29,7 @@ struct timer_entry {
   timer_entry* prev = nullptr;
   timer_wheel* wheel = nullptr;  // set when armed first
   std::uint16_t place = 0;       // slot + 1, counted over all levels; 0: not armed
+  bool upkeep = false;           // nobody waits for it: the program may be judged as if it were not there
   const void* wakes = nullptr;   // what expire() looks at first, if that is known: fetched early
   /// Runs under the wheel's lock when the time has come (place is 0 then): must be short, lock nothing else, and must
   /// not run user code. Returns a goroutine that it claimed, to be scheduled after the lock is given back; or null. A
@@ -65,6 +66,8 @@ class timer_wheel {
   void abandon_all();
 
   std::size_t size() const noexcept { return count_.load(std::memory_order_relaxed); }
+  /// Without those that are upkeep. Any thread, may be stale.
+  std::size_t awaited() const noexcept { return awaited_.load(std::memory_order_relaxed); }
 
  private:
   // Level 0 has 12 bits of the time, each one above 6; all slots are in one row.
@@ -76,6 +79,7 @@ class timer_wheel {
   void unmark(int slot) noexcept;
   void insert(timer_entry*) noexcept;
   void unlink(timer_entry*) noexcept;
+  void count(const timer_entry*, std::size_t change) noexcept;
   /// The next slot to come to: its time in grains; false: nothing is armed.
   bool next_slot(int& slot, std::uint64_t& at) const noexcept;
   void publish() noexcept;
@@ -87,7 +91,7 @@ class timer_wheel {
   int grain_bits_ = 16;
   std::uint64_t now_ = 0;  // in grains
   std::atomic<std::int64_t> next_{INT64_MAX};
-  std::atomic<std::size_t> count_{0};
+  std::atomic<std::size_t> count_{0}, awaited_{0};
   std::uint64_t occupied_[slot_count / 64]{};  // a bit for each slot
   std::uint64_t occupied_words_ = 0;           // of level 0
   timer_entry* slots_[slot_count]{};

@@ -39,11 +39,15 @@ struct pool_core : object {
   tracked_chunk* chunks = nullptr;
   std::atomic<std::uint32_t> count{0};
   const std::type_info* value_type;  // of what its first container holds
-  explicit pool_core(const std::type_info& t) noexcept : object(object_type::pool), value_type(&t) {}
+  explicit pool_core(const std::type_info& t) noexcept : object(object_type::pool), value_type(&t) {
+    gave_up.leave();  // as of a block
+    note_tracked_memory();
+  }
 
   void* allocate(std::size_t bytes);
   static void deallocate(void*) noexcept;
   void drop_owner() noexcept {
+    gave_up.leave();
     if (owners.fetch_sub(1, std::memory_order_acq_rel) == 1) drop_side();
   }
   void drop_side() noexcept {
@@ -108,48 +112,34 @@ using tracked_vector = std::vector<T, tracked_allocator<T>>;
 
 /// Sole ownership of a T on tracked memory, as std::unique_ptr.
 template <class T>
-class tracked_box : handle {
+class tracked_box : block_handle<capability::owner, T> {
+  using base = block_handle<capability::owner, T>;
+  using base::value_;
+
  public:
   tracked_box() noexcept {}
   explicit tracked_box(T value) : tracked_box(std::in_place, std::move(value)) {}
   template <class... A>
   explicit tracked_box(std::in_place_t, A&&... args) {
-    auto [b, v] = make_block<T>(ownership::sole, std::forward<A>(args)...);
-    certify(b, capability::owner);
-    value_ = v;
+    this->adopt(make_block<T>(ownership::sole, std::forward<A>(args)...));
   }
-  tracked_box(tracked_box&& o) noexcept { take(o); }
+  tracked_box(tracked_box&& o) noexcept { this->take(o, o.value_); }
   tracked_box& operator=(tracked_box&& o) noexcept {
-    if (this != &o) {
-      reset();
-      take(o);
-    }
+    this->replace_by(o);
     return *this;
   }
-  ~tracked_box() { reset(); }
   T* get() const noexcept { return value_; }
   T* operator->() const noexcept { return value_; }
   T& operator*() const noexcept { return *value_; }
   explicit operator bool() const noexcept { return value_ != nullptr; }
-  void reset() noexcept {
-    value_ = nullptr;
-    if (object* b = release(capability::owner)) static_cast<block_core*>(b)->drop_owner();
-  }
-
- private:
-  void take(tracked_box& o) noexcept {
-    T* v = std::exchange(o.value_, nullptr);
-    if (object* b = o.release(capability::owner)) certify(b, capability::owner);
-    value_ = v;
-  }
-  T* value_ = nullptr;
+  void reset() noexcept { this->clear(); }
 };
 
 /// A move-only callable whose captures the leak proof sees, as std::move_only_function.
 template <class Sig>
 class tracked_function;
 template <class R, class... A>
-class tracked_function<R(A...)> : handle {
+class tracked_function<R(A...)> : block_handle<capability::owner, void> {
  public:
   tracked_function() noexcept {}
   template <class F>
@@ -160,9 +150,7 @@ class tracked_function<R(A...)> : handle {
     if constexpr (std::is_pointer_v<held> || std::is_member_pointer_v<held>) {
       if (f == nullptr) return;
     }
-    auto [b, v] = make_block<held>(ownership::sole, std::forward<F>(f));
-    certify(b, capability::owner);
-    value_ = v;
+    adopt(make_block<held>(ownership::sole, std::forward<F>(f)));
     call_ = [](void* at, A... args) -> R {
       if constexpr (std::is_void_v<R>)
         std::invoke(*static_cast<held*>(at), std::forward<A>(args)...);
@@ -170,34 +158,21 @@ class tracked_function<R(A...)> : handle {
         return std::invoke(*static_cast<held*>(at), std::forward<A>(args)...);
     };
   }
-  tracked_function(tracked_function&& o) noexcept { take(o); }
+  tracked_function(tracked_function&& o) noexcept : call_(o.call_) { take(o, o.value_); }
   tracked_function& operator=(tracked_function&& o) noexcept {
-    if (this != &o) {
-      reset();
-      take(o);
-    }
+    call_ = o.call_;
+    replace_by(o);
     return *this;
   }
-  ~tracked_function() { reset(); }
   explicit operator bool() const noexcept { return value_ != nullptr; }
   /// Errors: std::bad_function_call when empty.
   R operator()(A... args) {
     if (value_ == nullptr) throw std::bad_function_call();
     return call_(value_, std::forward<A>(args)...);
   }
-  void reset() noexcept {
-    value_ = nullptr;
-    if (object* b = release(capability::owner)) static_cast<block_core*>(b)->drop_owner();
-  }
+  void reset() noexcept { clear(); }
 
  private:
-  void take(tracked_function& o) noexcept {
-    void* v = std::exchange(o.value_, nullptr);
-    if (object* b = o.release(capability::owner)) certify(b, capability::owner);
-    value_ = v;
-    call_ = o.call_;
-  }
-  void* value_ = nullptr;
   R (*call_)(void*, A...) = nullptr;
 };
 

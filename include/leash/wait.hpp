@@ -187,6 +187,12 @@ LEASH_INLINE bool context_ended(const goroutine_core* g) noexcept {
   return g->ctx->ended.load(std::memory_order_relaxed) != 0;
 }
 
+/// Of a goroutine that was published as parked, and may have gone on since and left this context: then the answer means
+/// nothing, and its park word is another one.
+LEASH_READS_FROZEN inline bool may_have_ended(const context_flag* c) noexcept {
+  return *reinterpret_cast<const volatile std::uint8_t*>(&c->ended) != 0;
+}
+
 /// Publishes that `g` waits in w; the caller holds the lock(s), and must give them back and return to the worker at
 /// once. False: the context ended meanwhile and g was taken back: it must unwind.
 LEASH_INLINE bool publish_parked(goroutine_core* g, waiter* w, std::uint16_t count, park_state how) noexcept {
@@ -198,7 +204,7 @@ LEASH_INLINE bool publish_parked(goroutine_core* g, waiter* w, std::uint16_t cou
   // Release: the frames and the waiters, to whoever claims or scans. ORD park-1
   g->park.store(word, std::memory_order_release);
   light_fence();
-  if (how == park_state::parked && ctx->ended.load(std::memory_order_relaxed) != 0) [[unlikely]] {
+  if (how == park_state::parked && may_have_ended(ctx)) [[unlikely]] {
     // This very wait or none: g may have been unwound and be parked elsewhere by now.
     if (g->park.compare_exchange_strong(word, next_epoch(word, park_state::active), std::memory_order_acq_rel)) {
       g->bits |= g_cut;

@@ -114,9 +114,8 @@ struct goroutine_chunk {
 struct runtime_hooks {
   /// All workers are idle, no timer is armed, nothing is in flight. True: something was made runnable, look again.
   bool (*quiet)(runtime*) = nullptr;
-  /// The sentry's or a worker's occasional call, a few milliseconds apart at best; when all sleep, at tick_due if
-  /// something has run since ticked_steps. Simulated: see simulation::check_due.
-  void (*tick)(runtime*, std::int64_t now) = nullptr;
+  /// Simulated: see simulation::check_due.
+  void (*tick)(runtime*) = nullptr;
 };
 
 struct runtime {
@@ -168,8 +167,6 @@ struct runtime {
       INT64_MAX};                                  // written under idle_lock: when it looks up next; without one never
   std::atomic<std::int64_t> quiet_again{0};        // no quiet check before: it may be dear
   std::atomic<std::int64_t> quiet_due{INT64_MAX};  // the hook's: look again then, though nothing has happened
-  std::atomic<std::int64_t> tick_due{0};           // the hook's, both: see runtime_hooks::tick
-  std::atomic<std::uint64_t> ticked_steps{UINT64_MAX};
 
   static constexpr std::uint32_t one_sleeper = 1, one_spinner = 1u << 12, has_sentry = 1u << 24;
   static constexpr std::uint32_t sleeper_mask = one_spinner - 1, spinner_mask = (has_sentry - 1) & ~sleeper_mask;

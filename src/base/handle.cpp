@@ -15,6 +15,7 @@ static std::uint64_t random_secret() noexcept {
   }
   return s;
 }
+constinit std::atomic<std::uint32_t> current_pass{1};
 constinit std::uint64_t handle_secret = 0;
 namespace {
 struct draw_first {

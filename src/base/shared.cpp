@@ -2,6 +2,8 @@
 
 namespace leash {
 
+constinit std::atomic<bool> any_tracked_memory{false};
+
 void block_core::free() noexcept {
   std::size_t const n = bytes;
   this->~block_core();

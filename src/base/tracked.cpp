@@ -24,6 +24,7 @@ void pool_core::deallocate(void* p) noexcept {
     if (c->next != nullptr) c->next->prev = c->prev;
     pool->count.store(pool->count.load(std::memory_order_relaxed) - 1, std::memory_order_relaxed);
   }
+  pool->gave_up.leave();  // the memory may be another pool's soon
   std::size_t const n = c->bytes;
   c->~tracked_chunk();
   arena::deallocate(arena::kind::object, c, n);

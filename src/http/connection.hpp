@@ -33,16 +33,18 @@ class connection final : body_source {
   // --- the keeper's side: under the server's lock, while the connection is listed
   static phase phase_of(std::uint32_t state) noexcept { return static_cast<phase>(state & 7); }
   std::atomic<std::uint32_t> state{0};          // N1: phase, and a count of changes
+  std::atomic<bool> departed{false};            // the client has gone, or has ended its sending
   std::atomic<bool> expired{false};             // the keeper ended a phase that took too long
   std::atomic<const route*> at_route{nullptr};  // while its handler runs
   std::atomic<http::method> at_method{http::method::other};
   std::atomic<std::uint64_t> goroutine{0};
-  std::size_t place = 0;   // in the server's list
-  std::uint32_t seen = 0;  // the keeper's own: what it last saw, and since when
+  std::size_t place = 0;     // in the server's list
+  std::uint32_t seen = ~0u;  // the keeper's own: what it last saw (nothing yet: no state is that), and since when
   std::int64_t since = 0;
   int descriptor() const noexcept { return descriptor_; }
   /// The client went away, or the server has waited long enough: the request's context ends.
   void cut(const char* why, bool gone);
+  bool gone() const noexcept { return gone_.load(std::memory_order_relaxed); }
 
  private:
   enum class verdict : std::uint8_t { keep, close };

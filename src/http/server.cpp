@@ -92,10 +92,18 @@ task<shutdown_result> server::serve_from(std::unique_ptr<acceptor> from) {
             }
           });
       co_await select(outer.done(), s->stop.wait());
+      // The end of the context is a word to end, and behind one that was given before it a word to be quick.
+      bool const told_before = s->stop.is_set();
       stop_accepting->cancel("the server ends");
       (void)co_await accepting.join();
       s->drain();
-      if (!co_await with_timeout(s->o.grace, s->empty.wait())) {
+      (void)co_await with_timeout(s->o.grace, [&]() -> task<> {
+        if (told_before)
+          co_await select(s->empty.wait(), outer.done());
+        else
+          co_await s->empty.wait();
+      });
+      if (!s->empty.is_set()) {
         result = s->cut_all();
         co_await s->empty.wait();
       } else if (s->o.on_shutdown) {

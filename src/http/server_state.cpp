@@ -1,14 +1,17 @@
 #include "server_state.hpp"
 
-#include <poll.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <leash/cancel.hpp>
 #include <leash/select.hpp>
 #include <leash/sleep.hpp>
 #include <map>
 #include <stdexcept>
+#include <system_error>
 
 #include "connection.hpp"
 
@@ -16,7 +19,9 @@ namespace leash::http {
 
 namespace {
 constexpr std::size_t slice = 256;  // connections looked at in one go, under the lock
-}
+// One who ends its sending behind its request still gets what a quick handler answers.
+constexpr std::int64_t handler_grace = 10'000'000;
+}  // namespace
 
 server::state::state(router r, server_options options) : routes(std::move(r)), o(std::move(options)) {
   auto const positive = [](auto v, const char* what) {
@@ -35,8 +40,35 @@ server::state::state(router r, server_options options) : routes(std::move(r)), o
   std::tie(wake_tx, wake_rx) = channel<std::monostate>(1);
 }
 
+server::state::departures::departures() : fd_(::epoll_create1(EPOLL_CLOEXEC)) {
+  if (fd_ < 0) throw std::system_error(errno, std::generic_category(), "http: epoll_create1");
+}
+server::state::departures::~departures() { ::close(fd_); }
+
+// Edge-triggered, so that one who has gone is told of once, and bytes that come are nothing to tell of.
+void server::state::departures::add(connection& c, bool half_close) {
+  epoll_event e{};
+  e.events = EPOLLET | (half_close ? 0u : unsigned{EPOLLRDHUP});
+  e.data.ptr = &c;
+  if (::epoll_ctl(fd_, EPOLL_CTL_ADD, c.descriptor(), &e) != 0)
+    throw std::system_error(errno, std::generic_category(), "http: epoll_ctl");
+}
+void server::state::departures::remove(connection& c) noexcept {
+  (void)::epoll_ctl(fd_, EPOLL_CTL_DEL, c.descriptor(), nullptr);
+}
+void server::state::departures::take() noexcept {
+  epoll_event gone[64];
+  int n = 0;
+  do {
+    n = ::epoll_wait(fd_, gone, 64, 0);
+    for (int i = 0; i < n; ++i)
+      static_cast<connection*>(gone[i].data.ptr)->departed.store(true, std::memory_order_relaxed);
+  } while (n == 64);
+}
+
 void server::state::add(connection& c) {
   std::lock_guard guard(lock);
+  departed.add(c, o.half_close);
   c.place = open.size();
   open.push_back(&c);
   connections.store(open.size(), std::memory_order_relaxed);
@@ -44,6 +76,7 @@ void server::state::add(connection& c) {
 
 void server::state::remove(connection& c) noexcept {
   std::lock_guard guard(lock);
+  departed.remove(c);
   open[c.place] = open.back();
   open[c.place]->place = c.place;
   open.pop_back();
@@ -55,7 +88,12 @@ void server::state::wake() noexcept {
 }
 
 task<> server::state::keep() {
+  net::descriptor leaving(departed.descriptor(), net::borrowed);
   for (;;) {
+    {
+      std::lock_guard guard(lock);
+      departed.take();
+    }
     std::int64_t const at = now().time_since_epoch().count();
     look found = look_after_all(at);
     auto const watch = std::max<std::int64_t>(
@@ -71,11 +109,12 @@ task<> server::state::keep() {
       asleep.store(false, std::memory_order_relaxed);
       co_await sleep(nanoseconds(watch));
     } else if (found.due == INT64_MAX) {
-      (void)co_await wake_rx.recv();
+      co_await select(wake_rx.recv(), leaving.readable());
+      asleep.store(false, std::memory_order_relaxed);
     } else {
       // Not for each connection on its own when there are many.
       auto const until = std::max(found.due, at + watch * 5);
-      co_await select(wake_rx.recv(), sleep_until(clock::time_point(nanoseconds(until))));
+      co_await select(wake_rx.recv(), leaving.readable(), sleep_until(clock::time_point(nanoseconds(until))));
       asleep.store(false, std::memory_order_relaxed);
     }
   }
@@ -83,14 +122,9 @@ task<> server::state::keep() {
 
 server::state::look server::state::look_after_all(std::int64_t at) {
   look found;
-  std::vector<pollfd> ask;
-  std::vector<connection*> asked;
-  short const events = o.half_close ? 0 : POLLRDHUP;
   for (std::size_t first = 0;; first += slice) {
     std::lock_guard guard(lock);
     if (first >= open.size()) return found;
-    ask.clear();
-    asked.clear();
     for (std::size_t i = first; i < std::min(open.size(), first + slice); ++i) {
       connection& c = *open[i];
       std::uint32_t const s = c.state.load(std::memory_order_relaxed);
@@ -119,9 +153,13 @@ server::state::look server::state::look_after_all(std::int64_t at) {
           limit = 2'000'000'000;
           break;
         case phase::handler:
-          ask.push_back({c.descriptor(), events, 0});
-          asked.push_back(&c);
-          found.busy = true;
+          if (c.departed.load(std::memory_order_relaxed) && !c.gone()) {
+            if (at - c.since < handler_grace) {
+              found.busy = true;
+            } else {
+              c.cut("the client disconnected", true);
+            }
+          }
           continue;
       }
       if (limit != INT64_MAX && at - c.since >= limit) {
@@ -132,11 +170,6 @@ server::state::look server::state::look_after_all(std::int64_t at) {
       } else if (limit != INT64_MAX) {
         found.due = std::min(found.due, c.since + limit);
       }
-    }
-    if (!ask.empty() && ::poll(ask.data(), ask.size(), 0) > 0) {
-      for (std::size_t i = 0; i < ask.size(); ++i)
-        if ((ask[i].revents & (POLLRDHUP | POLLHUP | POLLERR | POLLNVAL)) != 0)
-          asked[i]->cut("the client disconnected", true);
     }
   }
 }

@@ -4,6 +4,7 @@
 #include <leash/channel.hpp>
 #include <leash/fence.hpp>
 #include <leash/http/server.hpp>
+#include <leash/net/descriptor.hpp>
 #include <leash/wait_group.hpp>
 #include <mutex>
 #include <vector>
@@ -26,6 +27,22 @@ struct server::state {
   std::atomic<std::size_t> started{
       0};             // goroutines of connections; seq_cst, with `draining`: the last one sees that it is
   event stop, empty;  // empty: draining, and no connection is left
+
+  // The kernel's list of clients that have gone, each told once; what is in it are the descriptors of `open`.
+  class departures {
+   public:
+    departures();
+    departures(const departures&) = delete;
+    ~departures();
+    int descriptor() const noexcept { return fd_; }
+    void add(connection&, bool half_close);
+    void remove(connection&) noexcept;
+    /// Under the lock: marks them.
+    void take() noexcept;
+
+   private:
+    int const fd_;
+  } departed;
 
   // The keeper sleeps for long only after it has said so and found nothing changed: Dekker with `state` of a connection.
   std::atomic<bool> asleep{false};

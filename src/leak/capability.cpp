@@ -72,11 +72,15 @@ LEASH_READS_FROZEN std::uint32_t members_of(const scope_core* s) noexcept {
 
 LEASH_READS_FROZEN bool left_since(const scope_core* s, std::uint32_t pass) noexcept {
   std::atomic_thread_fence(std::memory_order_acquire);
-  bool left = frozen::read(s->first.left_in) == pass;
+  bool left = s->first.left.number() == pass;
   scope_shard const* all = frozen::read(s->more);
   if (arena::contains(all))
-    for (std::size_t i = 0; i < scope_core::shards; ++i) left |= frozen::read(all[i].left_in) == pass;
+    for (std::size_t i = 0; i < scope_core::shards; ++i) left |= all[i].left.number() == pass;
   return left;
+}
+
+LEASH_READS_FROZEN bool has_place(const scope_core* s) noexcept {
+  return frozen::read(s->running) < frozen::read(s->limit);
 }
 
 LEASH_READS_FROZEN static object_state state_of_channel(const chan_core& c) noexcept {

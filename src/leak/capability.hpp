@@ -49,6 +49,9 @@ std::uint32_t members_of(const scope_core*) noexcept;
 /// True if a member has left since this pass began. Read after the members.
 bool left_since(const scope_core*, std::uint32_t pass) noexcept;
 
+/// True if a place is free under its max_children.
+bool has_place(const scope_core*) noexcept;
+
 /// The totals, and, rule 1, whether a wait for the class is satisfied already: then its waker is on the way. Both from
 /// one reading: whoever reads a total a second time may miss the moment in which it was 0.
 struct object_state {

@@ -1,6 +1,7 @@
 // Core and dependents: who among the leaked waits for whom.
 //
-// i -> j if j holds what i waits for, is the target that i joins, or is a member of the scope that i joins; and memory
+// i -> j if j holds what i waits for, is the target that i joins, is a member of the scope that i joins, or has a place
+// that i waits for; and memory
 // that holds something "waits" for those who have a handle to it. Who waits for an event or condition in a tracked block
 // waits for those who have a handle to the block, but for joiners: the one that waits for the end of others does not
 // hold them up by owning memory. The owner of a frame never does. Strongly connected components that no edge leaves are
@@ -54,7 +55,7 @@ class knots {
   // --- the edges of a vertex, one after the other
 
   // A vertex of a list: the item to look at. A node: what is next of its links, of which some lead to two vertices, and
-  // after them its home and its joiners.
+  // after them its joiners and its home.
   using position = std::uint32_t;
   position first_of(std::uint32_t vertex) const {
     return vertex < g_.nodes() ? g_.first_link[vertex] : g_.lists[(vertex - g_.nodes()) / 2];
@@ -65,13 +66,8 @@ class knots {
       std::uint32_t const end = g_.first_link[vertex + 1];
       while (at % second < end)
         if (std::uint32_t const to = link(vertex, at); to != none) return to;
-      while (at < end + 2) {
-        bool const home = at++ == end;
-        if (std::uint32_t const to =
-                home ? joiners_of_home(vertex) : vertex_of(g_.listeners_of(vertex), graph_wait::joins);
-            to != none)
-          return to;
-      }
+      while (at < end + 3)
+        if (std::uint32_t const to = after_links(vertex, at++ - end); to != none) return to;
       return none;
     }
     std::uint32_t const odd = (vertex - g_.nodes()) & 1;
@@ -107,9 +103,16 @@ class knots {
     ++at;
     return what == graph_link::waits && in_line(g_.objects[l.to].type()) ? behind(node, l.to) : none;
   }
-  std::uint32_t joiners_of_home(std::uint32_t node) {
+  /// Its joiners, those of its home, and who waits for its place there.
+  std::uint32_t after_links(std::uint32_t node, std::uint32_t which) {
+    if (which == 0) return vertex_of(g_.listeners_of(node), graph_wait::joins);
     std::uint32_t const home = g_.home_of(node);
-    return home != none ? vertex_of(g_.waiters_at(home), 0) : none;
+    if (home == none || (which == 2 && !has_begun(node))) return none;
+    return vertex_of(g_.waiters_at(home), which - 1);
+  }
+  /// False: it has no place yet, so its end gives none.
+  LEASH_READS_FROZEN bool has_begun(std::uint32_t node) const {
+    return node < g_.goroutines() && frozen::read(g_.goroutine_at(node)->leaf) != nullptr;
   }
   /// A capability of that class gives its holder what lies in the object.
   static bool opens(object_type t, std::uint32_t which) noexcept {

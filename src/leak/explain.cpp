@@ -77,8 +77,9 @@ class teller {
     }
     graph_object const& o = g_.objects[w.object];
     if (o.type() == object_type::scope) {
-      out_ << (w.which == 0 ? "waits for the members of its scope, of which none can end"
-                            : "only its own scopes could cancel it");
+      out_ << (w.which == 0   ? "waits for the members of its scope, of which none can end"
+               : w.which == 1 ? "waits for a place in a scope, and of those who have one (max_children) none can end"
+                              : "only its own scopes could cancel it");
       return;
     }
     out_ << "waits for the " << name_object(g_, w.object);
@@ -126,11 +127,12 @@ class teller {
         return;
       }
       if (i > 0) out_ << ", ";
-      tell_holder(holders[i], 0);
+      way_.clear();
+      tell_holder(holders[i]);
     }
   }
 
-  void tell_holder(std::uint32_t holder, int depth) {
+  void tell_holder(std::uint32_t holder) {
     node_kind const kind = g_.kind_of(holder);
     if (kind == node_kind::goroutine) {
       out_ << name(holder);
@@ -144,16 +146,18 @@ class teller {
       return;
     }
     out_ << (kind == node_kind::latest ? "the latest value of a " : "a ") << name_object(g_, k);
-    if (depth == 4) return;
+    way_.push_back(holder);
+    if (way_.size() > 4) return;
     // Through the memory to the first that has a handle to it.
     for (std::uint32_t which : {0u, 1u}) {
       for (std::uint32_t next : all_.holders(k, which)) {
-        if (next == holder) continue;
+        if (std::find(way_.begin(), way_.end(), next) != way_.end()) continue;
         out_ << " of ";
-        tell_holder(next, depth + 1);
+        tell_holder(next);
         return;
       }
     }
+    if (kind == node_kind::contents) out_ << ", in a circle that nobody else has a handle to";
   }
 
   std::string name(std::uint32_t i) const {
@@ -167,6 +171,7 @@ class teller {
   const known_goroutines& infos_;
   explainer& all_;
   std::ostringstream out_;
+  std::vector<std::uint32_t> way_;  // memory that was told of, from a holder to the goroutine that reaches it
 };
 
 std::string goroutine_at(const graph& g, std::uint32_t node) {
@@ -234,8 +239,10 @@ live_reason why_live(const graph& g, std::uint32_t node) {
     }
     graph_object const& o = g.objects[w.object];
     if (o.type() == object_type::scope) {
-      better(w.which == 0 ? 0.3 : 0.6, w.which == 0 ? "live only because a goroutine of the scope that it joins is live"
-                                                    : "live only because whoever owns its scope may cancel it");
+      better(w.which < 2 ? 0.3 : 0.6,
+             w.which == 0   ? "live only because a goroutine of the scope that it joins is live"
+             : w.which == 1 ? "live only because a goroutine of the scope in which it waits for a place is live"
+                            : "live only because whoever owns its scope may cancel it");
       return;
     }
     auto const by_class = [&](std::uint32_t which, const char* use) {

@@ -37,6 +37,7 @@ struct node_flag {
   static constexpr std::uint8_t in_frames = 16;  // it waits for an object in somebody's frame
   static constexpr std::uint8_t seen = 32;       // a goroutine that was parked when it was scanned, or a memory node
   static constexpr std::uint8_t goes_on = 64;    // seen, and its wait ends by itself
+  static constexpr std::uint8_t circle = 128;    // contents that were scanned before all handles were found
 };
 
 /// The contents of a block or pool, or a channel's buffer.

@@ -79,14 +79,19 @@ class marker {
       } else if (g_.found(k, 0) + g_.found(k, 1) == 0) {
         class_live(k, 0);  // rule 1: nobody is left, its joiner is being woken
       }
-      if (g_.owner_of(k) == none) class_live(k, graph_wait::cancels);  // an owner that is not parked can cancel it
+      // An owner that is not parked can cancel it, and may have a place that no member has taken over yet (S4).
+      if (g_.owner_of(k) == none) {
+        class_live(k, graph_wait::cancels);
+        waiters_live(k, 1);
+      }
+      if (has_place(s)) waiters_live(k, 1);  // rule 1
       return;
     }
     if (o.type() == object_type::lineage) {
       auto* l = static_cast<const lineage*>(what);
       bool const seen = type == o.type() && frozen::read(l->members) == g_.found(k, 0);
       std::atomic_thread_fence(std::memory_order_acquire);
-      if (!seen || frozen::read(l->left_in) == g_.pass) {
+      if (!seen || l->left.number() == g_.pass) {
         o.set(graph_object::live_member);
         lineage_live(k);
       }
@@ -101,6 +106,10 @@ class marker {
       if (now.satisfied[which]) o.set(graph_object::satisfied_0 << which);
     }
     if (line_moves) o.set(graph_object::satisfied_0);
+    if (is_circle(k)) {
+      std::atomic_thread_fence(std::memory_order_acquire);
+      if (what->gave_up.number() == g_.pass) o.set(graph_object::class_0 | graph_object::external);
+    }
     // The last receiver is gone or going: what is buffered is being destroyed.
     if (type == object_type::channel && now.total[1] == 0) o.set(graph_object::class_1);
     if (o.live_bits == 0) return;
@@ -108,6 +117,11 @@ class marker {
     if (o.is(graph_object::class_1)) class_live(k, 1);
     if (o.is(graph_object::satisfied_0)) waiters_live(k, 0);
     if (o.is(graph_object::satisfied_1)) waiters_live(k, 1);
+  }
+  /// Its handles were counted one by one, while who reaches it could have moved them.
+  bool is_circle(std::uint32_t k) const noexcept {
+    std::uint32_t const owner = g_.owner_of(k);
+    return owner != none && (g_.flags[owner] & node_flag::circle) != 0;
   }
   std::uint32_t waiting_at(std::uint32_t k) const noexcept {
     std::uint32_t n = 0;
@@ -210,6 +224,7 @@ class marker {
     if (o.is(graph_object::member_seen)) return;
     o.set(graph_object::member_seen);
     class_live(k, 0);                    // who joins it
+    waiters_live(k, 1);                  // who waits for a place
     class_live(k, graph_wait::cancels);  // who waits for its end
     if (std::uint32_t const owner = g_.owner_of(k); owner != none) later_.push_back(owner);
   }

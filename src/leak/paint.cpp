@@ -76,7 +76,7 @@ class painter {
         placed = what;
       } else if (o.type() == object_type::scope) {
         for (auto& [member, at] : in_order(box_of_node_))
-          if (g_.home_of(member) == w.object) link(what, at, kind::held);
+          if (g_.home_of(member) == w.object && member != node) link(what, at, kind::held);
       } else {
         add_holders(w.object, w.which, what, 0);
       }

@@ -28,6 +28,7 @@
 
 #include "../observe/frozen.hpp"
 #include "capability.hpp"
+#include "circles.hpp"
 #include "pass.hpp"
 
 namespace leash {
@@ -76,6 +77,7 @@ class scanner {
     begin_links(most);  // of those that follow the last one that was seen
     for (late_target const& t : targets_) link_target(t);
     scan_contents();
+    if (any_tracked_memory.load(std::memory_order_acquire)) scan_circles();
     begin_links(g_.nodes());
     link_owners();
   }
@@ -248,6 +250,8 @@ class scanner {
       case wait_reason::once:
       case wait_reason::scope_join:
         break;
+      case wait_reason::start:
+        return push_wait(o, 1);
       case wait_reason::goroutine_join:
         return o == nullptr || push_target(o, graph_wait::joins);
       case wait_reason::event:
@@ -468,7 +472,7 @@ class scanner {
         if (total.of[0] == 0) continue;                                                // it is being destroyed
         // Acquire: what those did to the contents who have given up their handles since.
         std::atomic_thread_fence(std::memory_order_acquire);
-        add_contents(k, type == object_type::block ? 0 : 1);
+        add_contents(k, type, 0);
       } else if (!buffers_.empty()) {
         std::uint32_t const k = buffers_.back();
         buffers_.pop_back();
@@ -479,30 +483,80 @@ class scanner {
     }
   }
 
-  LEASH_READS_FROZEN void add_contents(std::uint32_t k, int shape) {
+  void add_contents(std::uint32_t k, object_type shape, std::uint8_t more_flags) {
+    std::uint64_t type = 0;
+    if (read_contents(k, shape, type)) end_contents(k, node_kind::contents, type, more_flags);
+  }
+  /// False: they change.
+  LEASH_READS_FROZEN bool read_contents(std::uint32_t k, object_type shape, std::uint64_t& word) {
     handles_.cut(0);
     object* what = g_.object_at(k);
     const std::type_info* type = nullptr;
-    if (shape == 0) {
+    if (shape == object_type::block) {
       auto* b = static_cast<block_core*>(what);
       type = frozen::read(b->value_type);
       arena::slot const at = arena::slot_at(b);
       std::size_t const bytes = std::min<std::size_t>(frozen::read(b->bytes), at.bytes);
-      if (bytes > sizeof(block_core)) scan_words(at.start + sizeof(block_core), bytes - sizeof(block_core));
+      if (bytes > sizeof(block_core) && !frozen::read(b->plain))
+        scan_words(at.start + sizeof(block_core), bytes - sizeof(block_core));
     } else {
       auto* p = static_cast<pool_core*>(what);
       type = frozen::read(p->value_type);
       std::uint32_t left = frozen::read(p->count);
       for (tracked_chunk* c = frozen::read(p->chunks); c != nullptr && place_of(c).number != none;
            c = frozen::read(c->next)) {
-        if (left-- == 0) return;  // it changes
+        if (left-- == 0) return false;
         arena::slot const at = arena::slot_at(c);
         std::size_t const bytes = std::min<std::size_t>(frozen::read(c->bytes), at.bytes);
         if (bytes > sizeof(tracked_chunk)) scan_words(at.start + sizeof(tracked_chunk), bytes - sizeof(tracked_chunk));
       }
     }
-    end_contents(k, node_kind::contents, reinterpret_cast<std::uint64_t>(type));
+    word = reinterpret_cast<std::uint64_t>(type);
+    return true;
   }
+
+  // Blocks and pools that own each other: read on trial, then once more, for good, what is closed.
+  LEASH_READS_FROZEN void scan_circles() {
+    circle_finder all(g_.objects.size());
+    g_.slots.for_each_slab(arena::kind::object,
+                           [&](std::uint32_t first, std::byte* base, std::size_t bytes, std::uint32_t slots) {
+                             for (std::uint32_t k = 0; k < slots; ++k)
+                               try_contents(all, first + k, reinterpret_cast<object*>(base + k * bytes));
+                           });
+    scan_contents();  // the buffers that were met, and what that completes
+    std::vector<std::uint32_t> closed;
+    all.solve([&](std::uint32_t k) { return is_scanned(k); },
+              [&](std::uint32_t k, std::uint32_t which) {
+                capabilities_of const total = totals_of(g_.object_at(k));
+                return total.of[0] == 0 ? 1 : total.of[which] - (is_known(k) ? g_.found(k, which) : 0);
+              },
+              [&](std::uint32_t k) { closed.push_back(k); });
+    for (std::uint32_t k : closed) {
+      object_type const type = meet({g_.object_at(k), k});
+      if (has_contents(type) && !is_scanned(k)) add_contents(k, type, node_flag::circle);
+    }
+    scan_contents();
+    std::atomic_thread_fence(std::memory_order_acquire);  // ORD circle-1: the totals that follow count what was found
+  }
+  LEASH_READS_FROZEN void try_contents(circle_finder& all, std::uint32_t k, object* what) {
+    object_type const type = frozen::read(what->type);
+    if (!has_contents(type) || frozen::read(what->plain) || is_scanned(k)) return;
+    std::uint64_t word = 0;
+    if (!read_contents(k, type, word)) return;
+    all.add(k);
+    for (const found_handle& h : handles_) {
+      auto const of = static_cast<std::size_t>(frozen::read(h.what.at->type)) % class_of.size();
+      std::uint8_t const which = class_of[of][static_cast<std::size_t>(h.kind)];
+      if (which == no_class) continue;
+      // Memory of a pool that keeps an allocator of the same pool frees itself: std::allocate_shared, and its owners are
+      // no handles.
+      bool const frees_itself = h.what.number == k && type == object_type::pool;
+      if (has_contents(static_cast<object_type>(of)) && !frees_itself) all.add_edge(h.what.number, which);
+      // What lies in its buffer may be a part of a circle.
+      if (static_cast<object_type>(of) == object_type::channel) (void)meet(h.what);
+    }
+  }
+  bool is_scanned(std::uint32_t k) const noexcept { return k < g_.objects.size() && g_.owner_of(k) != none; }
 
   LEASH_READS_FROZEN void scan_buffer(std::uint32_t k) {
     auto* c = g_.object_at<chan_core>(k);
@@ -522,12 +576,12 @@ class scanner {
     end_contents(k, frozen::read(c->kind) == chan_kind::watch ? node_kind::latest : node_kind::buffer, stamp);
   }
 
-  void end_contents(std::uint32_t k, node_kind kind, std::uint64_t word) {
+  void end_contents(std::uint32_t k, node_kind kind, std::uint64_t word, std::uint8_t more_flags = 0) {
     std::uint32_t const node = g_.nodes();
     if (node == slot_map::most) return;
     g_.memory.push_back({k, kind});
     g_.words.push_back(word);
-    g_.flags.push_back(node_flag::seen);
+    g_.flags.push_back(node_flag::seen | more_flags);
     begin_links(node);
     g_.set_owner(k, node);
     for (const found_handle& h : handles_) add_edge(h);

@@ -114,7 +114,7 @@ class inspector {
         add(sign::busy, age, 0.95);
       } else if (reason == wait_reason::blocking) {
         add(sign::calls, age, 0.5);
-      } else if (reason == wait_reason::foreign || reason == wait_reason::io || reason == wait_reason::start) {
+      } else if (reason == wait_reason::foreign || reason == wait_reason::io) {
         add(sign::unknown, age, 0.3);
       } else if (node != none && pass_.known.words[node] == word && !ends_by_itself(node, reason)) {
         if (!std::exchange(indexed_, true)) pass_.known.index_holders(true);

@@ -114,7 +114,17 @@ struct consumer::work {
   semaphore places;
   watch_receiver<std::uint64_t> changes;
 
-  work(state& s, handler_ref handler) : st(s), h(handler), places(s.o.concurrency), changes(s.q.store().changes()) {}
+  bool taking = true;
+
+  work(state& s, handler_ref handler) : st(s), h(handler), places(s.o.concurrency), changes(s.q.store().changes()) {
+    st.q.store().begin_taking();
+  }
+
+  /// Before the handlers are waited for, and before anything is given back: it would come again here.
+  task<> stop_taking() {
+    if (std::exchange(taking, false))
+      co_await shielded(st.o.settle_within, [this] { return st.q.store().end_taking(); });
+  }
 
   /// Takes until it is told to drain.
   task<> take_all(scope& s) {
@@ -252,6 +262,7 @@ struct consumer::work {
   }
 
   task<> give_back_the_rest() {
+    co_await stop_taking();
     for (auto& d : st.unsettled()) {
       co_await stubborn([&]() -> task<> {
         ++(co_await st.q.store().put_back(d, nanoseconds::zero(), false) ? st.given_back : st.lost);
@@ -276,6 +287,7 @@ task<consumer_counts> consumer::run_all(handler_ref h) {
       outer.go(named("mq heartbeat"), [&w] { return w.beat(); });
       co_await with_scope({.on_error = on_error::keep_going}, [&](scope& s) -> task<> {
         co_await w.take_all(s);
+        co_await w.stop_taking();
         if (!co_await with_timeout(w.st.o.drain_within, s.join())) s.cancel("draining took longer than allowed");
       });
       outer.cancel("the consumer has ended");

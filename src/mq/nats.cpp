@@ -9,11 +9,18 @@
 //
 // The client's calls block, so they are made on the blocking pool. Its connection reconnects by itself, for ever.
 //
+// Messages come on a request for them, into one inbox, whose callback (a thread of the client) puts them into `arrived`.
+// Requests stand at the server: each is renewed before it ends, and nobody waits for one by itself.
+//
 // Invariants
-//  N1. A message is acknowledged with a round trip: done means that the server knows it.
+//  N1. A message is settled with a round trip: done means that the server knows it.
 //  N2. A dead letter is in its stream before the message is taken out of the other one. Dying in between makes it twice, of
 //      which the server drops one (it has the same id).
-//  N3. A server that is killed remembers that a message was acknowledged, but may forget that it removed it from the stream (seen
+//  N3. What the server sends is taken, whichever request it was sent on and however late, as long as there is an inbox; what
+//      is in `arrived` is renewed. When the last consumer ends the inbox is drained, and what is left in it is given back.
+//  N4. While there is a consumer with a free place a request stands at the server. One that has ended there, and was not yet
+//      cleared away, makes some servers (2.9.10) forget a message that is due again, until its time is over.
+//  N5. A server that is killed remembers that a message was acknowledged, but may forget that it removed it from the stream (seen
 //      with 2.9): the message is in the way and is given to nobody. After each connection, whoever takes messages removes those up
 //      to which all are acknowledged.
 #include <leash/blocking.hpp>
@@ -24,6 +31,9 @@
 #include <nats/nats.h>
 
 #include <algorithm>
+#include <condition_variable>
+#include <cstdlib>
+#include <deque>
 #include <map>
 #include <mutex>
 #include <string>
@@ -33,8 +43,9 @@ namespace leash::mq {
 
 namespace {
 
-// On the server, for a message. What comes after that waits in the client for the next fetch.
-constexpr nanoseconds fetch_waits = std::chrono::milliseconds(250), partition_waits = std::chrono::milliseconds(10);
+// How long a request stands at the server, and how long before its end the next one is sent.
+constexpr nanoseconds stands_for = std::chrono::seconds(10), renewed_before = std::chrono::seconds(2);
+constexpr nanoseconds looks_at_connection = std::chrono::milliseconds(250);
 
 template <class T, void (*Destroy)(T*)>
 struct destroys {
@@ -45,6 +56,8 @@ using connection_ptr = std::unique_ptr<natsConnection, destroys<natsConnection, 
 using context_ptr = std::unique_ptr<jsCtx, destroys<jsCtx, jsCtx_Destroy>>;
 using subscription_ptr = std::unique_ptr<natsSubscription, destroys<natsSubscription, natsSubscription_Destroy>>;
 using message_ptr = std::unique_ptr<natsMsg, destroys<natsMsg, natsMsg_Destroy>>;
+using inbox_ptr = std::unique_ptr<natsInbox, destroys<natsInbox, natsInbox_Destroy>>;
+using statistics_ptr = std::unique_ptr<natsStatistics, destroys<natsStatistics, natsStatistics_Destroy>>;
 using consumer_info_ptr = std::unique_ptr<jsConsumerInfo, destroys<jsConsumerInfo, jsConsumerInfo_Destroy>>;
 using stream_info_ptr = std::unique_ptr<jsStreamInfo, destroys<jsStreamInfo, jsStreamInfo_Destroy>>;
 
@@ -104,6 +117,7 @@ class nats_store : public store {
         stream_("LEASH-" + o_.name),
         dead_(stream_ + "-DEAD"),
         subject_("leash.mq." + o_.name + ".") {}
+  ~nats_store() override { end_inbox(); }
 
   task<> open() {
     co_await blocking([&] { connect(); });
@@ -122,32 +136,64 @@ class nats_store : public store {
     co_return r;
   }
 
+  void begin_taking() noexcept override { ++consumers_; }
+  task<> end_taking() override {
+    if (--consumers_ != 0) co_return;
+    auto const alone = co_await taking_.lock();
+    if (consumers_ == 0) co_await blocking([&] { unsubscribe(); });
+  }
+
   task<nanoseconds> take(std::vector<delivery>& into, std::size_t most, nanoseconds visible_again) override {
     auto const alone = co_await taking_.lock();
-    co_await blocking([&] {
-      subscribe(visible_again);
-      std::size_t const had = into.size();
-      take_some(into, most);
-      // With nothing to take the floors are where they can be.
-      if (into.size() == had) remove_acknowledged();
-    });
-    co_return nanoseconds::zero();  // it has waited on the server
+    if (inbox_ == nullptr) co_await blocking([&] { subscribe(visible_again); });
+    look_at_connection();
+    std::size_t const had = into.size();
+    std::vector<request> wanted;
+    nanoseconds look_again = looks_at_connection;
+    {
+      std::lock_guard guard(lock_);
+      if (!refusal_.empty()) {
+        std::string const why = std::exchange(refusal_, {});
+        consumers_made_ = false;
+        asked_.clear();
+        throw error(failure::unavailable, "queue '" + o_.name + "' at " + o_.url + ": cannot take messages: " + why);
+      }
+      while (!arrived_.empty() && into.size() < most) {
+        into.push_back(std::move(arrived_.front().what));
+        arrived_.pop_front();
+      }
+      auto const t = now();
+      std::erase_if(asked_, [&](const request& r) { return r.until <= t; });
+      for (std::uint32_t i = 0; i < consumers(); ++i) {
+        std::size_t const places = o_.ordered_by_key ? 1 : most - into.size();
+        std::size_t standing = 0;
+        for (auto& r : asked_)
+          if (r.from == i && r.until - renewed_before > t) standing += r.messages;
+        if (standing < places) wanted.push_back({i, places - standing, t + stands_for});
+      }
+      asked_.insert(asked_.end(), wanted.begin(), wanted.end());
+    }
+    if (!into.empty()) look_again = nanoseconds::zero();
+    // With nothing to take the floors are where they can be.
+    bool const clears = into.size() == had && removed_in_ != connections();
+    if (!wanted.empty() || !consumers_made_ || clears)
+      co_await blocking([&] {
+        if (!consumers_made_) make_consumers();
+        for (auto& r : wanted) ask_for(r);
+        if (clears) remove_acknowledged();
+      });
+    co_return look_again;
   }
 
   task<bool> acknowledge(const delivery& d) override {
-    co_await blocking([&] {  // N1
-      jsErrCode js{};
-      check(natsMsg_AckSync(leased(d), &js_options_, &js), js, "cannot acknowledge a message");
-    });
+    co_await blocking([&] { settle(d, "+ACK", "cannot acknowledge a message"); });
     if (o_.ordered_by_key) changed();
     co_return true;
   }
   task<bool> put_back(const delivery& d, nanoseconds after, bool) override {
-    co_await blocking([&] {
-      std::int64_t const ms = (after.count() + 999'999) / 1'000'000;
-      check(natsMsg_NakWithDelay(leased(d), ms, nullptr), 0, "cannot put a message back");
-      check(natsConnection_FlushTimeout(connection_.get(), wait_ms()), 0, "cannot put a message back");
-    });
+    std::string const nak =
+        after > nanoseconds::zero() ? "-NAK {\"delay\":" + std::to_string(after.count()) + "}" : "-NAK";
+    co_await blocking([&] { settle(d, nak, "cannot put a message back"); });
     changed();
     co_return true;
   }
@@ -161,14 +207,25 @@ class nats_store : public store {
       set(m, attempt_header, std::to_string(d.what.attempt));
       set(m, id_header, d.what.id);
       send(m, "dead-" + d.what.id);
-      jsErrCode js{};
-      check(natsMsg_AckSync(leased(d), &js_options_, &js), js, "cannot take out a dead letter");
+      settle(d, "+ACK", "cannot take out a dead letter");
     });
     changed();
     co_return true;
   }
-  task<bool> extend(const delivery& d, nanoseconds) override {
-    co_await blocking([&] { check(natsMsg_InProgress(leased(d), nullptr), 0, "cannot keep a message"); });
+  /// Also of what waits for a place: the consumer knows nothing of it, but has no place free only while it renews others.
+  task<bool> extend(const delivery& d, nanoseconds visible_again) override {
+    std::vector<std::string> all{leased(d)};
+    {
+      std::lock_guard guard(lock_);
+      for (auto& a : arrived_)
+        if (now() - a.renewed >= visible_again / 3) {
+          a.renewed = now();
+          all.push_back(leased(a.what));
+        }
+    }
+    co_await blocking([&] {
+      for (auto& settle_at : all) say(settle_at, "+WPI", "cannot keep a message");
+    });
     co_return true;
   }
 
@@ -234,7 +291,24 @@ class nats_store : public store {
   std::int64_t wait_ms() const noexcept { return std::max<std::int64_t>(1, o_.answer_within.count() / 1'000'000); }
   std::uint32_t consumers() const noexcept { return o_.ordered_by_key ? o_.partitions : 1; }
   std::string consumer(std::uint32_t i) const { return o_.ordered_by_key ? "p" + std::to_string(i) : "all"; }
-  static natsMsg* leased(const delivery& d) noexcept { return static_cast<natsMsg*>(d.lease.get()); }
+  /// Where the server waits to hear of a delivery.
+  static const std::string& leased(const delivery& d) noexcept { return *static_cast<std::string*>(d.lease.get()); }
+
+  /// N1
+  void settle(const delivery& d, const std::string& how, const char* what) const {
+    (void)request_of(leased(d), how, o_.answer_within, what);
+  }
+  message_ptr request_of(const std::string& subject, const std::string& text, nanoseconds within,
+                         const char* what) const {
+    natsMsg* m = nullptr;
+    check(natsConnection_Request(&m, connection_.get(), subject.c_str(), text.data(), static_cast<int>(text.size()),
+                                 std::max<std::int64_t>(1, within.count() / 1'000'000)),
+          0, what);
+    return message_ptr(m);
+  }
+  void say(const std::string& subject, const char* text, const char* what) const {
+    check(natsConnection_PublishString(connection_.get(), subject.c_str(), text), 0, what);
+  }
 
   void connect() {
     natsOptions* options = nullptr;
@@ -244,6 +318,7 @@ class nats_store : public store {
     check(natsOptions_SetMaxReconnect(options, -1), 0, "cannot be set up");
     check(natsOptions_SetReconnectWait(options, 100), 0, "cannot be set up");
     check(natsOptions_SetTimeout(options, wait_ms()), 0, "cannot be set up");
+    check(natsOptions_SetSendAsap(options, true), 0, "cannot be set up");
     natsConnection* c = nullptr;
     check(natsConnection_Connect(&c, options), 0, "cannot be reached");
     connection_.reset(c);
@@ -275,11 +350,23 @@ class nats_store : public store {
     check(s, js, "its stream cannot be made");
   }
 
-  /// Once, with the first take: it says how long a message is to be invisible.
+  /// With the first take: it says how long a message is to be invisible.
   void subscribe(nanoseconds visible_again) {
-    if (subscriptions_.size() == consumers()) return;
-    subscriptions_.clear();
-    std::vector<subscription_ptr> all;
+    end_inbox();  // one that could not be set up
+    visible_again_ = visible_again;
+    make_consumers();
+    natsInbox* name = nullptr;
+    check(natsInbox_Create(&name), 0, "out of memory");
+    inbox_ptr inbox(name);
+    natsSubscription* sub = nullptr;
+    check(natsConnection_Subscribe(&sub, connection_.get(), inbox.get(), arrives, this), 0, "cannot subscribe");
+    subscription_.reset(sub);
+    check(natsSubscription_SetOnCompleteCB(sub, ends, this), 0, "cannot subscribe");
+    inbox_ended_ = false;
+    check(natsSubscription_SetPendingLimits(sub, -1, -1), 0, "cannot subscribe");  // N3: none is dropped
+    inbox_ = std::move(inbox);
+  }
+  void make_consumers() {
     for (std::uint32_t i = 0; i < consumers(); ++i) {
       std::string const name = consumer(i);
       std::string const filter = subject_ + "m." + (o_.ordered_by_key ? std::to_string(i) : "*");
@@ -287,43 +374,18 @@ class nats_store : public store {
       jsConsumerConfig_Init(&cfg);
       cfg.Durable = name.c_str();
       cfg.AckPolicy = js_AckExplicit;
-      cfg.AckWait = visible_again.count();
+      cfg.AckWait = visible_again_.count();
       cfg.MaxDeliver = -1;
       cfg.FilterSubject = filter.c_str();
       cfg.MaxAckPending = o_.ordered_by_key ? 1 : 65'536;
       jsErrCode js{};
       check(js_AddConsumer(nullptr, js_.get(), stream_.c_str(), &cfg, nullptr, &js), js, "its consumer cannot be made");
-      jsSubOptions bound;
-      jsSubOptions_Init(&bound);
-      bound.Stream = stream_.c_str();
-      bound.Consumer = name.c_str();
-      bound.ManualAck = true;
-      natsSubscription* sub = nullptr;
-      check(js_PullSubscribe(&sub, js_.get(), filter.c_str(), name.c_str(), nullptr, &bound, &js), js,
-            "cannot subscribe");
-      all.emplace_back(sub);
     }
-    subscriptions_ = std::move(all);
+    consumers_made_ = true;
   }
 
-  void take_some(std::vector<delivery>& into, std::size_t most) {
-    if (!o_.ordered_by_key) {
-      // One by one: asked for more, the client (3.4) writes past its list when some of an earlier request have come late.
-      for (std::size_t before = 0; into.size() < most; before = into.size()) {
-        fetch(*subscriptions_.front(), into, !into.empty());
-        if (into.size() == before) break;
-      }
-      return;
-    }
-    for (std::size_t i = 0; i < subscriptions_.size() && into.size() < most; ++i)
-      fetch(*subscriptions_[(first_ + i) % subscriptions_.size()], into, true);
-    ++first_;
-  }
-
-  /// N3. Until all was below a floor once, for each connection that was made.
+  /// N5. Until all was below a floor once, for each connection that was made.
   void remove_acknowledged() {
-    std::uint64_t const connection = 1 + reconnects();
-    if (removed_in_ == connection) return;
     bool settled = true;
     std::uint64_t living = 0, highest = 0;
     std::map<std::string, std::uint64_t> floors;  // by the subject of a partition
@@ -346,39 +408,125 @@ class nats_store : public store {
       }
       return left > living && sequence < highest;
     });
-    if (settled) removed_in_ = connection;
+    if (settled) removed_in_ = connections();
   }
-  std::uint64_t reconnects() const {
-    natsStatistics* all = nullptr;
-    check(natsStatistics_Create(&all), 0, "out of memory");
-    std::unique_ptr<natsStatistics, destroys<natsStatistics, natsStatistics_Destroy>> const held(all);
-    std::uint64_t ignored = 0, n = 0;
-    check(natsConnection_GetStats(connection_.get(), all), 0, "has no statistics");
-    check(natsStatistics_GetCounts(all, &ignored, &ignored, &ignored, &ignored, &n), 0, "has no statistics");
-    return n;
-  }
-  void fetch(natsSubscription& from, std::vector<delivery>& into, bool at_once) {
-    jsFetchRequest ask;
-    jsFetchRequest_Init(&ask);
-    ask.Batch = 1;
-    ask.Expires = (at_once ? partition_waits : fetch_waits).count();
-    natsMsgList list{};
-    natsStatus const s = natsSubscription_FetchRequest(&list, &from, &ask);
-    for (int i = 0; i < list.Count; ++i) {
-      message_ptr m(std::exchange(list.Msgs[i], nullptr));
-      jsMsgMetaData* meta = nullptr;
-      if (natsMsg_GetMetaData(&meta, m.get()) != NATS_OK) continue;
-      delivery d;
-      d.what = {std::to_string(meta->Sequence.Stream), header(m.get(), key_header), body_of(m.get()),
-                static_cast<std::uint32_t>(meta->NumDelivered)};
-      jsMsgMetaData_Destroy(meta);
-      d.lease = std::shared_ptr<natsMsg>(m.release(), natsMsg_Destroy);
-      into.push_back(std::move(d));
+  std::uint64_t connections() const noexcept { return 1 + reconnects_; }
+
+  /// N3: no more can come after that, and what came has been given back, as far as the server can be reached.
+  void unsubscribe() {
+    if (inbox_ == nullptr) return;
+    (void)natsSubscription_DrainTimeout(subscription_.get(), wait_ms());
+    (void)natsSubscription_WaitForDrainCompletion(subscription_.get(), wait_ms());
+    end_inbox();
+    std::deque<arrival> left;
+    {
+      std::lock_guard guard(lock_);
+      left.swap(arrived_);
+      asked_.clear();
+      refusal_.clear();
     }
-    natsMsgList_Destroy(&list);
-    if (s != NATS_OK && s != NATS_TIMEOUT && s != NATS_NOT_FOUND) fail(s, 0, "cannot take messages");
-    if (s == NATS_TIMEOUT && natsConnection_Status(connection_.get()) != NATS_CONN_STATUS_CONNECTED)
-      fail(NATS_CONNECTION_DISCONNECTED, 0, "cannot take messages");
+    // N4: our requests have no inbox any more. The server clears them away before it answers one that comes after them.
+    for (std::uint32_t i = 0; i < consumers(); ++i) {
+      natsMsg* m = nullptr;
+      std::string const one = request_text(1, std::chrono::milliseconds(1));
+      if (natsConnection_RequestString(&m, connection_.get(), next_of(i).c_str(), one.c_str(), wait_ms()) != NATS_OK)
+        continue;
+      message_ptr const held(m);
+      if (auto d = delivery_of(m)) left.push_back({*std::move(d), {}});
+    }
+    for (auto& a : left) {
+      natsMsg* answer = nullptr;
+      (void)natsConnection_RequestString(&answer, connection_.get(), leased(a.what).c_str(), "-NAK", wait_ms());
+      natsMsg_Destroy(answer);
+    }
+  }
+  /// The callbacks have returned for good.
+  void end_inbox() {
+    if (subscription_ == nullptr) return;
+    subscription_.reset();
+    inbox_.reset();
+    std::unique_lock guard(lock_);
+    inbox_has_ended_.wait(guard, [&] { return inbox_ended_; });
+  }
+
+  static std::string request_text(std::size_t messages, nanoseconds expires) {
+    return "{\"batch\":" + std::to_string(messages) + ",\"expires\":" + std::to_string(expires.count()) + "}";
+  }
+  std::string next_of(std::uint32_t i) const { return "$JS.API.CONSUMER.MSG.NEXT." + stream_ + "." + consumer(i); }
+
+  struct request {
+    std::uint32_t from;    // which consumer
+    std::size_t messages;  // that have not yet come
+    clock::time_point until;
+  };
+  struct arrival {
+    delivery what;
+    clock::time_point renewed;
+  };
+
+  void ask_for(const request& r) const {
+    std::string const text = request_text(r.messages, stands_for);
+    check(natsConnection_PublishRequestString(connection_.get(), next_of(r.from).c_str(), inbox_.get(), text.c_str()),
+          0, "cannot take messages");
+  }
+  /// A server that was away knows nothing of what it was asked.
+  void look_at_connection() {
+    natsConnStatus const status = natsConnection_Status(connection_.get());
+    natsStatistics* s = nullptr;
+    check(natsStatistics_Create(&s), 0, "out of memory");
+    statistics_ptr const held(s);
+    check(natsConnection_GetStats(connection_.get(), s), 0, "cannot take messages");
+    std::uint64_t reconnects = 0;
+    check(natsStatistics_GetCounts(s, nullptr, nullptr, nullptr, nullptr, &reconnects), 0, "cannot take messages");
+    if (std::exchange(reconnects_, reconnects) != reconnects) {
+      std::lock_guard guard(lock_);
+      asked_.clear();
+    }
+    if (status != NATS_CONN_STATUS_CONNECTED) fail(NATS_CONNECTION_DISCONNECTED, 0, "cannot take messages");
+  }
+
+  static std::optional<delivery> delivery_of(natsMsg* m) {
+    jsMsgMetaData* meta = nullptr;
+    if (natsMsg_GetReply(m) == nullptr || natsMsg_GetMetaData(&meta, m) != NATS_OK) return std::nullopt;
+    delivery d;
+    d.what = {std::to_string(meta->Sequence.Stream), header(m, key_header), body_of(m),
+              static_cast<std::uint32_t>(meta->NumDelivered)};
+    jsMsgMetaData_Destroy(meta);
+    d.lease = std::make_shared<std::string>(natsMsg_GetReply(m));
+    return d;
+  }
+  // On a thread of the client.
+  static void arrives(natsConnection*, natsSubscription*, natsMsg* m, void* self) {
+    message_ptr const held(m);
+    try {
+      static_cast<nats_store*>(self)->arrived(m);
+    } catch (...) {  // no memory: it comes again when its time is over
+    }
+  }
+  static void ends(void* self) {
+    auto& s = *static_cast<nats_store*>(self);
+    std::lock_guard guard(s.lock_);
+    s.inbox_ended_ = true;
+    s.inbox_has_ended_.notify_all();
+  }
+  void arrived(natsMsg* m) {
+    if (auto d = delivery_of(m)) {
+      std::string_view const subject = natsMsg_GetSubject(m);
+      std::uint32_t const from =
+          o_.ordered_by_key
+              ? static_cast<std::uint32_t>(std::strtoul(subject.data() + subject.rfind('.') + 1, nullptr, 10))
+              : 0;
+      std::lock_guard guard(lock_);
+      arrived_.push_back({*std::move(d), now()});
+      auto const on = std::find_if(asked_.begin(), asked_.end(), [&](const request& r) { return r.from == from; });
+      if (on != asked_.end() && --on->messages == 0) asked_.erase(on);
+    } else {
+      std::string const status = header(m, "Status");
+      if (status == "404" || status == "408") return;  // it was renewed before its end
+      std::lock_guard guard(lock_);
+      refusal_ = "status " + status + " " + header(m, "Description");
+    }
+    changed();
   }
 
   message_ptr make(const std::string& subject, const std::string& body) const {
@@ -437,10 +585,20 @@ class nats_store : public store {
   connection_ptr connection_;
   jsOptions js_options_{};
   context_ptr js_;
+  std::atomic<int> consumers_{0};
   mutex taking_;  // of what follows
-  std::vector<subscription_ptr> subscriptions_;
-  std::size_t first_ = 0;
-  std::uint64_t removed_in_ = 0;  // the last connection in which N3 was seen to; they are counted from 1
+  nanoseconds visible_again_{};
+  bool consumers_made_ = false;
+  std::uint64_t reconnects_ = 0;
+  std::uint64_t removed_in_ = 0;  // the last connection in which N5 was seen to; they are counted from 1
+  subscription_ptr subscription_;
+  inbox_ptr inbox_;  // there while there is a subscription
+  std::mutex lock_;  // of what follows
+  std::deque<arrival> arrived_;
+  std::vector<request> asked_;  // that stand at the server, the oldest first
+  std::string refusal_;         // of a request
+  bool inbox_ended_ = true;
+  std::condition_variable inbox_has_ended_;
   std::atomic<std::uint32_t> next_{0};
 };
 

@@ -1,12 +1,14 @@
 #include <sched.h>
 
 #include <algorithm>
+#include <condition_variable>
 #include <cstdio>
 #include <leash/blocking.hpp>
 #include <leash/run.hpp>
 #include <mutex>
 #include <sstream>
 #include <string>
+#include <thread>
 #include <unordered_set>
 
 #include "../leak/pass.hpp"
@@ -44,11 +46,10 @@ struct program::state {
   runtime rt;
   options chosen;
   scope* root = nullptr;
-  std::mutex lock;                             // of what follows; passes are called from any worker
+  std::mutex lock;                             // of what follows; passes are made by any worker, and by `checks`
   std::unordered_set<std::uint64_t> reported;  // ids
   std::optional<leak_report> deadlock;
   std::exception_ptr handler_failed;
-  std::atomic<std::int64_t> next_check{0};
   std::uint64_t rest_steps = 0;  // of all workers, when they were at rest last
   std::int64_t rest_since = 0;
   bool acted = false;                           // what moved since then was unwound by a reclaim
@@ -146,24 +147,65 @@ struct program::state {
     std::sort(rt->sim->ready.begin(), rt->sim->ready.end(), [](auto* a, auto* b) { return a->id < b->id; });
   }
 
-  static void tick(runtime* rt, std::int64_t now) {
-    state& s = of(rt);
-    if (s.chosen.leak_check_every <= nanoseconds::zero()) return;
-    std::int64_t due = s.next_check.load(std::memory_order_relaxed);
-    if (now < due || !s.next_check.compare_exchange_strong(due, now + s.chosen.leak_check_every.count())) return;
-    std::lock_guard guard(s.lock);
-    std::uint64_t const steps = rt->steps();
-    leak_report const r = look(rt);
-    // However many goroutines there are, passes take a twentieth of one worker's time at most.
-    std::int64_t const after = runtime_now(rt);
-    std::int64_t const next = after + std::max(s.chosen.leak_check_every.count(), 20 * (after - now));
-    s.next_check.store(next, std::memory_order_relaxed);
-    rt->tick_due.store(next, std::memory_order_relaxed);
+  /// The periodic look. What it took, in real time.
+  nanoseconds check() {
+    std::lock_guard guard(lock);
+    std::int64_t const begun = runtime_now(&rt);
+    leak_report const r = look(&rt);
+    nanoseconds const took(runtime_now(&rt) - begun);
     // What is only confined counts after a while, though nothing runs: then there is one more check to make.
-    if (rt->quiet_due.load(std::memory_order_relaxed) == INT64_MAX)
-      rt->ticked_steps.store(steps, std::memory_order_relaxed);
-    if (!r.empty()) s.tell(r, false);
+    young = rt.quiet_due.load(std::memory_order_relaxed) != INT64_MAX;
+    if (!r.empty()) tell(r, false);
+    return took;
   }
+  bool young = false;
+
+  /// Checks in real time, on a thread of their own: no worker waits for a pass. One is made every leak_check_every if
+  /// anything has run since the last one: what did not run cannot have leaked.
+  class checks {
+   public:
+    explicit checks(state& s) {
+      if (s.rt.sim != nullptr || s.chosen.leak_check_every <= nanoseconds::zero()) return;
+      thread_ = std::thread([this, &s] { work(s); });
+      pthread_setname_np(thread_.native_handle(), "leash-checks");
+    }
+    checks(const checks&) = delete;
+    ~checks() {
+      if (!thread_.joinable()) return;
+      {
+        std::lock_guard guard(lock_);
+        over_ = true;
+      }
+      changed_.notify_one();
+      thread_.join();
+    }
+
+   private:
+    // However many goroutines there are, passes take less than a hundredth of a processor's time.
+    static constexpr std::int64_t rest_after = 150;
+
+    void work(state& s) {
+      std::uint64_t checked = UINT64_MAX;  // the steps of all workers, then
+      nanoseconds pause = s.chosen.leak_check_every;
+      std::unique_lock guard(lock_);
+      while (!changed_.wait_for(guard, pause, [this] { return over_; })) {
+        std::uint64_t const steps = s.rt.steps();
+        if (steps == checked) continue;
+        guard.unlock();
+        pause = std::max(s.chosen.leak_check_every, rest_after * s.check());
+        if (!s.young) checked = steps;
+        guard.lock();
+      }
+    }
+
+    std::mutex lock_;
+    std::condition_variable changed_;
+    bool over_ = false;
+    std::thread thread_;
+  };
+
+  /// In virtual time.
+  static void tick(runtime* rt) { (void)of(rt).check(); }
 };
 
 program::program(const options& given, simulation* sim) {
@@ -192,9 +234,9 @@ program::program(const options& given, simulation* sim) {
   if (sim != nullptr && o.leak_check_every > nanoseconds::zero()) {
     sim->check_every = o.leak_check_every.count();
     sim->check_due = sim->now + sim->check_every;
+    r.hooks.tick = &state::tick;
   }
   r.stuck_after = static_cast<std::uint32_t>(std::min<std::int64_t>(o.stuck_after.count() / 1'000'000, INT32_MAX));
-  if (o.leak_check_every > nanoseconds::zero()) r.hooks.tick = &state::tick;
   r.blocking = std::make_unique<blocking_pool>(o.blocking_threads != 0 ? o.blocking_threads : default_blocking_threads);
   prepare_workers(r, sim != nullptr ? 1 : o.workers != 0 ? o.workers : std::min(processors(), max_workers));
   register_runtime(r);
@@ -231,7 +273,10 @@ void program::run(goroutine_core* root) {
   s_->rt.root = root;
   root->ctx = s_->root->core();
   s_->root->core()->add(root, true);  // no worker yet: it goes to the runtime's queue
-  run_workers(s_->rt);
+  {
+    state::checks beside(*s_);
+    run_workers(s_->rt);
+  }
   std::exception_ptr const error = s_->root->core()->take_errors();
   if (s_->deadlock) s_->watch->withdraw(s_->rt.index, *s_->deadlock);
   if (s_->deadlock) throw deadlock_error(*std::move(s_->deadlock));

@@ -11,6 +11,7 @@
 #include <sstream>
 
 #include "../leak/pass.hpp"
+#include "../observe/frozen.hpp"
 #include "../observe/looking.hpp"
 
 namespace leash::testing {
@@ -80,7 +81,7 @@ void watch_state::add(const leak_report& r) {
   (void)r.begin();  // described
   for (std::size_t k = 0; k < r.size(); ++k) {
     std::uint32_t const d = f.order[k];
-    std::uint16_t const index = f.pass.known.goroutine_at(f.pass.dead[d])->runtime_index;
+    std::uint16_t const index = frozen::read(f.pass.known.goroutine_at(f.pass.dead[d])->runtime_index);
     if (!runs.contains(index) || !told.emplace(index, f.ids()[d]).second) continue;
     if (entries.size() == most_entries) {
       ++left_out;

@@ -83,8 +83,12 @@ void unwind(goroutine_core* g) noexcept {
 
 void start(goroutine_core* g) noexcept {
   g->bits |= g_started;
-  // A child that was cancelled before its first run never starts.
-  if (context_ended(g)) {
+  if (g->wait_count != 0) {  // it stood in line for a place
+    g->wait_count = 0;
+    g->parked_at = coarse_tick();
+  }
+  // A child that was cancelled or reclaimed before its first run never starts.
+  if (context_ended(g) || g->killed.load(std::memory_order_relaxed) != 0) {
     this_worker->after = after_resume::finish;
     return;
   }

@@ -38,6 +38,12 @@ std::int64_t earliest_timer(const runtime& rt) noexcept {
   return t;
 }
 
+bool any_timer_awaited(const runtime& rt) noexcept {
+  for (std::uint32_t i = 0; i < rt.worker_count; ++i)
+    if (rt.workers[i].timers.awaited() != 0) return true;
+  return false;
+}
+
 bool anything_to_do(const runtime& rt) noexcept {
   if (rt.stopping.load(std::memory_order_acquire) || rt.global_count.load(std::memory_order_acquire) != 0 ||
       rt.fresh_chunks.load(std::memory_order_acquire) != 0)
@@ -69,7 +75,6 @@ goroutine_core* keep_watch(worker& w) noexcept {
   std::int64_t const now = look_at_clock(rt);
   for (std::uint32_t i = 0; i < rt.worker_count; ++i)
     if (rt.workers[i].timers.next_time() <= now) rt.workers[i].timers.expire(now);
-  if (rt.hooks.tick != nullptr) rt.hooks.tick(&rt, now);
   goroutine_core* found = poll_reactor(w) ? take_completed(w) : nullptr;
   for (std::uint32_t i = 0; i < rt.worker_count; ++i) {
     worker& other = rt.workers[i];
@@ -298,7 +303,8 @@ goroutine_core* idle(worker& w) noexcept {
 
     std::int64_t until = earliest_timer(rt);
     bool const last = (rt.idle.load(std::memory_order_relaxed) & runtime::sleeper_mask) + 1 == rt.worker_count;
-    if (last && until == INT64_MAX && rt.in_flight.load(std::memory_order_acquire) == 0 && rt.hooks.quiet != nullptr) {
+    if (last && !any_timer_awaited(rt) && rt.in_flight.load(std::memory_order_acquire) == 0 &&
+        rt.hooks.quiet != nullptr) {
       std::int64_t const now = look_at_clock(rt);
       if (now >= rt.quiet_again.load(std::memory_order_relaxed)) {
         bool const moved = rt.hooks.quiet(&rt);
@@ -310,13 +316,12 @@ goroutine_core* idle(worker& w) noexcept {
           spin = false;
           continue;
         }
-        until = rt.quiet_due.load(std::memory_order_relaxed);
+        until = std::min(until, rt.quiet_due.load(std::memory_order_relaxed));
       } else {
-        until = rt.quiet_again.load(std::memory_order_relaxed);  // look again then, if nothing happens before
+        // look again then, if nothing happens before
+        until = std::min(until, rt.quiet_again.load(std::memory_order_relaxed));
       }
     }
-    if (last && rt.hooks.tick != nullptr && rt.steps() != rt.ticked_steps.load(std::memory_order_relaxed))
-      until = std::min(until, rt.tick_due.load(std::memory_order_relaxed));
     sleep_until(w, until);
     if (rt.stopping.load(std::memory_order_acquire) && !anything_to_do(rt)) return nullptr;
     if (goroutine_core* g = take_completed(w)) return leave(rt, g);

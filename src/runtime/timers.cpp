@@ -41,6 +41,12 @@ void timer_wheel::unlink(timer_entry* t) noexcept {
   t->place = 0;
 }
 
+/// Under the lock.
+void timer_wheel::count(const timer_entry* t, std::size_t change) noexcept {
+  count_.store(count_.load(std::memory_order_relaxed) + change, std::memory_order_relaxed);
+  if (!t->upkeep) awaited_.store(awaited_.load(std::memory_order_relaxed) + change, std::memory_order_relaxed);
+}
+
 bool timer_wheel::next_slot(int& slot, std::uint64_t& at) const noexcept {
   // A lower level's slots all come before those of the levels above.
   int const here = static_cast<int>(now_ & (low_slots - 1));
@@ -87,7 +93,7 @@ void timer_wheel::arm(timer_entry* t, std::int64_t when) noexcept {
   t->when = when;
   t->wheel = this;
   insert(t);
-  count_.store(count_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+  count(t, 1);
   std::int64_t const earliest = next_.load(std::memory_order_relaxed);
   if (when < earliest) publish();
 }
@@ -95,7 +101,7 @@ void timer_wheel::arm(timer_entry* t, std::int64_t when) noexcept {
 bool timer_wheel::disarm(timer_entry* t) noexcept {
   if (t->place == 0) return false;
   unlink(t);
-  count_.store(count_.load(std::memory_order_relaxed) - 1, std::memory_order_relaxed);
+  count(t, std::size_t(-1));
   // Its time may stay announced: somebody looks once too often, and finds the right one.
   if (count_.load(std::memory_order_relaxed) == 0) next_.store(INT64_MAX, std::memory_order_relaxed);
   return true;
@@ -145,6 +151,7 @@ std::size_t timer_wheel::expire(std::int64_t now) {
           timer_entry* t = due[n] = head;
           head = t->next;
           t->place = 0;
+          count(t, std::size_t(-1));
           __builtin_prefetch(head);
           __builtin_prefetch(t->wakes, 1);
         }
@@ -158,7 +165,6 @@ std::size_t timer_wheel::expire(std::int64_t now) {
         }
       }
       if (!more && until > now_) now_ = until;
-      count_.store(count_.load(std::memory_order_relaxed) - taken, std::memory_order_relaxed);
       publish();
     }
     for (std::size_t i = 0; i < woken_count; ++i) schedule_last(woken[i]);

@@ -389,7 +389,7 @@ goroutine_core* find_simulated(worker& w) noexcept {
     std::int64_t const next = w.timers.next_time();
     std::int64_t real = INT64_MAX;
     if (rt.in_flight.load(std::memory_order_acquire) == 0) {
-      if (next == INT64_MAX && rt.hooks.quiet != nullptr && (rt.hooks.quiet(&rt) || !s.ready.empty())) continue;
+      if (w.timers.awaited() == 0 && rt.hooks.quiet != nullptr && (rt.hooks.quiet(&rt) || !s.ready.empty())) continue;
     } else if (next != INT64_MAX) {
       // Something outside is under way: until it ends, time passes here as it does there.
       if (idle_since == 0) idle_since = steady_now();
@@ -412,7 +412,7 @@ goroutine_core* find_simulated(worker& w) noexcept {
         s.checked = true;
         s.steps_checked = steps;
         look_at_clock(rt);
-        rt.hooks.tick(&rt, s.now);
+        rt.hooks.tick(&rt);
         continue;
       }
       if (next > s.now) s.now = next;
@@ -536,7 +536,6 @@ goroutine_core* find_work(worker& w) noexcept {
     std::int64_t const now = look_at_clock(rt);
     for (std::uint32_t i = 0; i < rt.worker_count; ++i)
       if (rt.workers[i].timers.next_time() <= now) rt.workers[i].timers.expire(now);
-    if (rt.hooks.tick != nullptr) rt.hooks.tick(&rt, now);
     if (poll_reactor(w))
       if (goroutine_core* g = take_completed(w)) return g;
     if (goroutine_core* g = take_overdue(w, now)) return g;

@@ -22,6 +22,7 @@ static void interrupt_members(context_core* c, goroutine_core*& claimed) noexcep
 
 scope_core::scope_core(std::source_location where) : context_core(object_type::scope, where) {
   shape = scope_bit;
+  in_line.what = this;
   interrupt_members = &leash::interrupt_members;
   destroy = [](context_core* c) noexcept { delete static_cast<scope_core*>(c); };
 }
@@ -37,11 +38,9 @@ static void free_shards(scope_shard* s) noexcept {
 
 scope_core::~scope_core() { free_shards(more.load(std::memory_order_relaxed)); }
 
-constinit std::atomic<std::uint32_t> current_pass{1};
-
 void leave_lineage(lineage* l) noexcept {
   while (l != nullptr) {
-    l->left_in.store(current_pass.load(std::memory_order_relaxed), std::memory_order_relaxed);
+    l->left.leave();
     if (l->members.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
     lineage* up = l->up;
     delete l;
@@ -115,6 +114,7 @@ void scope_core::add(goroutine_core* g, bool has_place) {
       if (observed_everywhere.load(std::memory_order_relaxed) != 0) [[unlikely]]
         note_create(g);
       g->next = nullptr;
+      publish_parked(g, &in_line, 1, park_state::held);
       (waiting_tail != nullptr ? waiting_tail->next : waiting_head) = g;
       waiting_tail = g;
       return;
@@ -163,6 +163,7 @@ void scope_core::give_place() noexcept {
     if ((next = waiting_head) != nullptr) {
       waiting_head = next->next;
       if (waiting_head == nullptr) waiting_tail = nullptr;
+      (void)next->try_claim();  // nobody else can: S4
     } else if (waiter* w = place_waiters.claim_first()) {
       next = w->who;
     } else {

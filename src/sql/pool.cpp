@@ -28,10 +28,13 @@ constexpr nanoseconds idle_for_a_while = std::chrono::milliseconds(1);
 
 // As after_func, for a callable that borrows nothing: whoever acquires while no timer is armed has nothing to do with
 // it, and must not count as live because of it.
+// upkeep: it wakes nobody, so what is blocked meanwhile is judged as if it were not armed.
 template <class F>
-static timer start_later(nanoseconds after, F&& f, std::source_location where = std::source_location::current()) {
+static timer start_later(nanoseconds after, bool upkeep, F&& f,
+                         std::source_location where = std::source_location::current()) {
   runtime& rt = *runtime_at(running_goroutine("sql::pool", where)->runtime_index);
   auto* p = new pending_start_of<std::decay_t<F>>(std::decay_t<F>(std::forward<F>(f)), rt, where);
+  p->timer.upkeep = upkeep;
   arm_start(p, after, false);
   return timer(p);
 }
@@ -154,11 +157,16 @@ void pool_core::started(session& s, goroutine_core* g, std::shared_ptr<const std
 
 void pool_core::give_back(session* s, semaphore::permit permit) noexcept {
   std::unique_ptr<session> owned(s);
+  std::optional<timer> not_needed;  // its callable goes without the lock
   {
     std::lock_guard guard(lock);
     (s->before != nullptr ? s->before->after : oldest) = s->after;
     (s->after != nullptr ? s->after->before : newest) = s->before;
     in_use.fetch_sub(1, std::memory_order_relaxed);
+    if (oldest == nullptr && options.on_held && watching) {  // who is told could do anything: this timer counts
+      not_needed.swap(watch_timer);
+      watching = false;
+    }
   }
   if (s->depth != 0) fatal("a sql::connection was released inside of its transaction");
   if (s->reading != nullptr) {
@@ -219,7 +227,7 @@ std::vector<std::unique_ptr<session>> pool_core::shut() noexcept {
 // --- watching
 
 void pool_core::arm_watch(nanoseconds after) {
-  watch_timer.emplace(start_later(after, [weak = weak_from_this()] {
+  watch_timer.emplace(start_later(after, !options.on_held, [weak = weak_from_this()] {
     if (auto self = weak.lock()) self->watch();
   }));
   watching = true;
@@ -249,7 +257,7 @@ void pool_core::watch() {
 
 void pool_core::arm_sweep(nanoseconds after) {
   if (this_worker == nullptr || this_worker->current == nullptr) return;  // a foreign thread gives back: the next one
-  sweep_timer.emplace(start_later(after, [weak = weak_from_this()]() -> task<> {
+  sweep_timer.emplace(start_later(after, true, [weak = weak_from_this()]() -> task<> {
     if (auto self = weak.lock()) co_await self->sweep();
   }));
   sweeping = true;

@@ -557,7 +557,7 @@ class postgres_driver final : public driver {
   nanoseconds const within_;
   std::unique_ptr<PGconn, free_connection> c_;
   std::shared_ptr<PGcancel> cancel_;
-  std::optional<readiness> socket_;          // goes with the connection
+  std::optional<readiness> socket_;
   std::shared_ptr<const std::string> text_;  // of what runs
   bool broken_ = false;
   std::uint64_t names_ = 0;

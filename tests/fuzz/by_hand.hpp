@@ -52,6 +52,22 @@ class by_hand {
 constexpr thing tx(unsigned c) { return make_thing(kind::tx, c); }
 constexpr thing rx(unsigned c) { return make_thing(kind::rx, c); }
 constexpr thing source(unsigned i = 0) { return make_thing(kind::source, i); }
+constexpr thing box(unsigned i = 0) { return make_thing(kind::box, i); }
+inline step with_box(op what, std::uint8_t slot, std::uint8_t other, std::uint8_t cell = 0) {
+  return {what, slot, other, cell};
+}
+
+/// g0 puts the only sender into a box, and the box's handle into another one that lies in the first: nobody has a handle
+/// to either, unless g1 keeps one. g2 waits for the sender.
+inline plan circle_of_boxes(bool kept) {
+  return by_hand({0})
+      .with(0, {tx(0), box(0), box(1), box(0)},
+            {with_box(op::put_in, 1, 0), with_box(op::put_in, 2, 3), with_box(op::put_in, 1, 2, 1),
+             with_slot(op::drop, 1)})
+      .with(1, {kept ? box(1) : thing{}},
+            {sleep_for(0), with_box(op::take_out, 0, 1), with_box(op::take_out, 1, 2), send(2, 3)})
+      .with(2, {rx(0)}, {recv(0, 1)});
+}
 
 /// Of two permits g0, which is leaked, holds one; g1 asks for both, under a time limit; g2 stands behind it, for one.
 inline plan line_with_a_time_limit() {

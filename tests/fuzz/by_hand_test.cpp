@@ -60,6 +60,20 @@ TEST(ByHand, AnotherSenderMayClose) {
   EXPECT_EQ(n.at_rest.leaked, 0u);
 }
 
+TEST(ByHand, ACircleThatNobodyHolds) {
+  tally const n = tried(circle_of_boxes(false));
+  EXPECT_EQ(n.at_rest.leaked, 16u);
+  EXPECT_EQ(n.at_rest.found, 16u);
+  tally const twin = tried(circle_of_boxes(true));
+  EXPECT_EQ(twin.running.leaked, 0u);
+  EXPECT_EQ(twin.at_rest.leaked, 0u);
+  settings with;
+  with.detector = flaw::forgets_boxes;
+  with.schedules = 16;
+  tally ignored;
+  EXPECT_EQ(try_plan(circle_of_boxes(true), 1, with, ignored).what, failure::false_alarm);
+}
+
 TEST(ByHand, AScopeWhoseMemberIsLeakedIsLeaked) {
   tally const n = tried(live_grandchild());
   EXPECT_EQ(n.at_rest.leaked, 16u * 4);  // and g2, whose event nobody sets, and g3

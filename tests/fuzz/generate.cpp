@@ -35,6 +35,7 @@ class generator {
     }
     p_.mutexes = 1 + static_cast<int>(die_.below(2));
     p_.sources = die_.one_in(2) ? 1 + static_cast<int>(die_.below(2)) : 0;
+    p_.boxes = die_.one_in(2) ? 1 + static_cast<int>(die_.below(2)) : 0;
     first_ = 2 + static_cast<int>(die_.below(3));
     born_ = first_;
     favourite_ = die_.below(8);  // half of the plans have a kind of wait that is frequent: so that its goroutines meet
@@ -74,6 +75,10 @@ class generator {
       give(make_thing(kind::source, i));
       give(make_thing(kind::source, i));
     }
+    for (unsigned i = 0; i < static_cast<unsigned>(p_.boxes); ++i) {
+      give(make_thing(kind::box, i));
+      give(make_thing(die_.one_in(4) ? kind::weak_box : kind::box, i));
+    }
     for (int g = 0; g < first_; ++g) {
       p_.goroutines[static_cast<std::size_t>(g)].used = true;
       std::copy_n(slots_of(g), slots, p_.goroutines[static_cast<std::size_t>(g)].slot.begin());
@@ -97,6 +102,16 @@ class generator {
         if (die_.one_in(3)) simple(g, true);
         wait(g, true);
         if (die_.one_in(3)) simple(g, true);
+        emit(g, op::cancel_close);
+      } else if (what < 28) {
+        // Neither a sleep nor done() in it: who wakes up there was cut.
+        emit(g, op::cancel_open, 0, 0, 1 + sleep());
+        unsigned used = 0, ends = 0;
+        wait_case const c = channel_case(g, used, ends);
+        if (c.what != wait_kind::sleep) {
+          emit_wait(g, {c});
+          guess_result(g, c);
+        }
         emit(g, op::cancel_close);
       } else {
         simple(g, false);
@@ -148,13 +163,15 @@ class generator {
   }
 
   void simple(int g, bool in_cancel) {
+    if (p_.boxes != 0 && die_.one_in(4) && with_box(g)) return;
     unsigned const what = die_.below(100);
     if (what < 50) return wait(g, in_cancel);
     if (what < 58) return try_it(g);
     int const slot = any(g);
     thing const t = slots_of(g)[slot];
     if (what < 64 && pick(g, kind::source) >= 0) return emit(g, op::cancel, pick(g, kind::source));
-    bool const end = kind_of(t) == kind::tx || kind_of(t) == kind::rx || kind_of(t) == kind::source;
+    bool const end = kind_of(t) == kind::tx || kind_of(t) == kind::rx || kind_of(t) == kind::source ||
+                     kind_of(t) == kind::box || kind_of(t) == kind::weak_box;
     if (what < 72) {
       emit(g, op::drop, slot);
       slots_of(g)[slot] = 0;
@@ -175,6 +192,38 @@ class generator {
     } else {
       emit(g, op::yield);
     }
+  }
+  /// False: it has no handle of one.
+  bool with_box(int g) {
+    int const cell = static_cast<int>(die_.below(cells));
+    if (int const w = pick(g, kind::weak_box); w >= 0 && die_.one_in(3)) {
+      int const to = destination(g, 1u << w);
+      emit(g, op::lift, w, to);
+      slots_of(g)[to] = make_thing(kind::box, object_of(slots_of(g)[w]));
+      return true;
+    }
+    int const a = pick(g, kind::box);
+    if (a < 0) return false;
+    unsigned const i = object_of(slots_of(g)[a]);
+    int b = any(g);
+    while (b == a) b = any(g);
+    unsigned const what = die_.below(8);
+    thing& inside = in_box_[i][static_cast<std::size_t>(cell)];
+    if (what < 5) {
+      emit(g, op::put_in, a, b, cell);
+      inside = std::exchange(slots_of(g)[b], thing{});
+      if (die_.one_in(2)) {  // and is left to itself
+        emit(g, op::drop, a);
+        slots_of(g)[a] = 0;
+      }
+    } else if (what < 7) {
+      emit(g, op::take_out, a, b, cell);
+      slots_of(g)[b] = std::exchange(inside, thing{});
+    } else {
+      emit(g, op::weaken, a, b);
+      slots_of(g)[b] = make_thing(kind::weak_box, i);
+    }
+    return true;
   }
   void try_it(int g) {
     if (int const a = pick(g, kind::tx); a >= 0 && die_.one_in(2)) {
@@ -311,6 +360,7 @@ class generator {
   std::array<std::array<thing, slots>, max_goroutines> guess_{};
   std::array<std::size_t, max_goroutines> owner_{};
   std::array<thing, max_channels> carries_{};
+  std::array<std::array<thing, cells>, max_boxes> in_box_{};
 };
 
 }  // namespace

@@ -65,6 +65,24 @@ void do_dup(frame& f, const step& t) {
     f[t.b] = cell(what, rx->dup());
   else if (auto* cs = f[t.a].get<cancel_source>())
     f[t.b] = cell(what, cs->dup());
+  else if (auto* b = f[t.a].get<shared<box_content>>())
+    f[t.b] = cell(what, shared<box_content>(*b));
+  else if (auto* w = f[t.a].get<weak<box_content>>())
+    f[t.b] = cell(what, weak<box_content>(*w));
+}
+void do_with_box(frame& f, const step& t) {
+  if (t.a == t.b) return;
+  unsigned const which = object_of(f[t.a].what());
+  if (auto* w = f[t.a].get<weak<box_content>>(); w != nullptr && t.what == op::lift) {
+    auto locked = w->lock();
+    f[t.b].clear();
+    if (locked) f[t.b] = cell(make_thing(kind::box, which), std::move(locked));
+  }
+  auto* b = f[t.a].get<shared<box_content>>();
+  if (b == nullptr) return;
+  if (t.what == op::put_in) (*b)->in[t.n] = std::move(f[t.b]);
+  if (t.what == op::take_out) f[t.b] = std::move((*b)->in[t.n]);
+  if (t.what == op::weaken) f[t.b] = cell(make_thing(kind::weak_box, which), weak<box_content>(*b));
 }
 void do_spawn(world& w, frame& f, family* kin, const step& t) {
   if (kin == nullptr) return;
@@ -94,6 +112,11 @@ void plain(world& w, frame& f, family* kin, const step& t) {
       return f[t.a].clear();
     case op::dup:
       return do_dup(f, t);
+    case op::put_in:
+    case op::take_out:
+    case op::weaken:
+    case op::lift:
+      return do_with_box(f, t);
     case op::add:
       f[t.b] = cell(make_thing(kind::token, 0), w.group->add());
       return;
@@ -179,7 +202,10 @@ task<> block(world& w, int g, frame& f, family* kin, std::size_t begin, std::siz
       i = close;
     } else if (t.what == op::cancel_open) {
       std::size_t const close = plan::closing(c, i);
-      if (auto* source = f[t.a].get<cancel_source>()) {
+      if (t.n != 0) {
+        (void)co_await with_timeout(w.length(t.n - 1u),
+                                    [&w, g, &f, i, close] { return block(w, g, f, nullptr, i + 1, close); });
+      } else if (auto* source = f[t.a].get<cancel_source>()) {
         (void)co_await with_cancel(*source, [&w, g, &f, i, close] { return block(w, g, f, nullptr, i + 1, close); });
       } else {
         co_await block(w, g, f, nullptr, i + 1, close);
@@ -207,6 +233,8 @@ world::~world() {
   if (cell::full() != full_before_) keep(*this);
 }
 
+nanoseconds world::length(unsigned n) const { return sleep_unit * (std::int64_t{1} << n % sleep_wrap); }
+
 bool world::chance(unsigned one_in) {
   std::uint64_t x = random_.fetch_add(0x9e3779b97f4a7c15u, std::memory_order_relaxed);
   x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
@@ -216,6 +244,8 @@ bool world::chance(unsigned one_in) {
 void world::start(scope& s) {
   std::array<std::pair<sender<cell>, receiver<cell>>, max_channels> ends;
   std::vector<cancel_source> sources(max_sources);
+  std::array<shared<box_content>, max_boxes> boxes;
+  for (auto& b : boxes) b = share<box_content>();
   std::array<frame, max_goroutines> frames;
   for (std::size_t c = 0; c < static_cast<std::size_t>(p.channels); ++c)
     ends[c] = p.capacity[c] == unbounded_capacity ? channel<cell>(unbounded) : channel<cell>(p.capacity[c]);
@@ -227,6 +257,8 @@ void world::start(scope& s) {
       if (kind_of(t) == kind::tx) frames[g][i] = cell(t, ends[k].first.dup());
       if (kind_of(t) == kind::rx) frames[g][i] = cell(t, ends[k].second.dup());
       if (kind_of(t) == kind::source) frames[g][i] = cell(t, sources[k].dup());
+      if (kind_of(t) == kind::box) frames[g][i] = cell(t, boxes[k]);
+      if (kind_of(t) == kind::weak_box) frames[g][i] = cell(t, weak<box_content>(boxes[k]));
     }
   for (int g = 0; g < max_goroutines; ++g) {
     const code& c = p.goroutines[static_cast<std::size_t>(g)];
@@ -267,7 +299,7 @@ void world::about_to_run(std::uint64_t id) {
   if (!follow) return;
   for (auto& [known, g] : ids_) {
     if (known != id) continue;
-    if (shadow.g[g].is == status::waiting && !model.fire(shadow, g))
+    if (shadow.g[g].is == status::waiting && !model.fire(shadow, g) && !model.run_out(shadow, g))
       return diverged(name_of_goroutine(g) + " was woken, but not in the model");
     if (shadow.g[g].is == status::retrying) model.resume(shadow, g);
     if (shadow.g[g].is != status::waiting) model.resume(shadow, g);

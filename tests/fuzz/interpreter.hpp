@@ -18,11 +18,14 @@
 
 namespace leash::test::fuzz {
 
+struct box_content;
+
 /// What lies in a slot; and what travels through channels.
 class cell {
  public:
   using content = std::variant<std::monostate, sender<cell>, receiver<cell>, mutex::guard, shared_mutex::guard,
-                               shared_mutex::shared_guard, semaphore::permit, wait_group::token, cancel_source>;
+                               shared_mutex::shared_guard, semaphore::permit, wait_group::token, cancel_source,
+                               shared<box_content>, weak<box_content>>;
   cell() noexcept {}
   cell(thing t, content c) noexcept : what_(t), held_(std::move(c)) { full_ += t != 0; }
   cell(cell&& o) noexcept : what_(std::exchange(o.what_, thing{})), held_(std::move(o.held_)) { o.held_ = {}; }
@@ -53,6 +56,9 @@ class cell {
   static inline std::atomic<int> full_{0};
 };
 using frame = std::array<cell, slots>;
+struct box_content {
+  std::array<cell, cells> in;
+};
 
 /// A run of a plan, and its shadow.
 class world {
@@ -83,6 +89,8 @@ class world {
   /// Before a goroutine runs under simulation.
   void about_to_run(std::uint64_t id);
   bool chance(unsigned one_in);
+  /// Of a sleep or a time limit.
+  nanoseconds length(unsigned n) const;
   void diverged(std::string);
 
   // For the goroutines.

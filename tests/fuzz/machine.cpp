@@ -17,6 +17,8 @@ state machine::initial() const {
       if (kind_of(t) == kind::tx) ++s.channel[object_of(t)].senders;
       if (kind_of(t) == kind::rx) ++s.channel[object_of(t)].receivers;
       if (kind_of(t) == kind::source) ++s.source[object_of(t)].handles;
+      if (kind_of(t) == kind::box) ++s.box[object_of(t)].owners;
+      if (kind_of(t) == kind::weak_box) ++s.box[object_of(t)].watchers;
     }
   }
   return s;
@@ -117,6 +119,13 @@ void machine::drop(state& s, thing t) {
       break;
     case kind::source:
       --s.source[i].handles;
+      break;
+    case kind::box:
+      if (--s.box[i].owners != 0) break;
+      for (int k = cells - 1; k >= 0; --k) drop(s, std::exchange(s.box[i].cell[k], thing{}));
+      break;
+    case kind::weak_box:
+      --s.box[i].watchers;
       break;
   }
 }

@@ -26,7 +26,8 @@ struct goroutine_state {
   status is;
   std::uint8_t pc;
   std::uint8_t frame;    // whose slots it works on
-  std::uint8_t context;  // 1 + the source of the with_cancel it is in; 0: none
+  std::uint8_t context;  // 1 + the source of the with_cancel it is in; `limited`: a with_timeout; 0: none
+  std::uint8_t late;     // its time is over
   std::uint8_t winner;   // woken: the case
   std::uint8_t value;    // woken by a value: what arrived
   std::uint8_t success;  // woken: a value arrived, or the send was taken
@@ -68,6 +69,11 @@ struct event_state {
 struct source_state {
   std::uint8_t fired, handles;
 };
+inline constexpr std::uint8_t limited = max_sources + 1;
+struct box_state {
+  std::uint8_t owners, watchers;
+  thing cell[cells];
+};
 
 /// All bytes; equal states are equal as bytes.
 struct state {
@@ -79,6 +85,7 @@ struct state {
   group_state group[1];
   event_state event[1];
   source_state source[max_sources];
+  box_state box[max_boxes];
   bool operator==(const state& o) const { return std::memcmp(this, &o, sizeof *this) == 0; }
 };
 static_assert(std::has_unique_object_representations_v<state>);
@@ -110,10 +117,14 @@ class machine {
   void resume(state&, int g);
   /// A sleep of it ends; false: it is not in one.
   bool fire(state&, int g);
+  /// The time of the with_timeout that it is in is over; false: it is in none, or does not wait. (In virtual time none
+  /// passes while anybody could run.)
+  bool run_out(state&, int g);
 
   /// Whether g, were its case alone, waits for anything; empty ends never fire.
   bool enabled(const state&, int g, const wait_case&) const;
   bool in_ended_context(const state& s, int g) const {
+    if (s.g[g].context == limited) return s.g[g].late != 0;
     return s.g[g].context != 0 && s.source[s.g[g].context - 1].fired != 0;
   }
 

@@ -33,13 +33,39 @@ void machine::run_plain(state& s, int g) {
       break;
     case op::dup: {
       kind const k = kind_of(held);
-      if (k != kind::tx && k != kind::rx && k != kind::source) break;
+      if (k != kind::tx && k != kind::rx && k != kind::source && k != kind::box && k != kind::weak_box) break;
       if (k == kind::tx) ++s.channel[object_of(held)].senders;
       if (k == kind::rx) ++s.channel[object_of(held)].receivers;
       if (k == kind::source) ++s.source[object_of(held)].handles;
+      if (k == kind::box) ++s.box[object_of(held)].owners;
+      if (k == kind::weak_box) ++s.box[object_of(held)].watchers;
       put(s, g, t.b, held);
       break;
     }
+    case op::put_in:
+      if (kind_of(held) == kind::box && t.a != t.b) {
+        thing& in = s.box[object_of(held)].cell[t.n];
+        drop(s, std::exchange(in, std::exchange(slot(s, g, t.b), thing{})));
+      }
+      break;
+    case op::take_out:
+      if (kind_of(held) == kind::box && t.a != t.b)
+        put(s, g, t.b, std::exchange(s.box[object_of(held)].cell[t.n], thing{}));
+      break;
+    case op::weaken:
+      if (kind_of(held) == kind::box && t.a != t.b) {
+        ++s.box[object_of(held)].watchers;
+        put(s, g, t.b, make_thing(kind::weak_box, object_of(held)));
+      }
+      break;
+    case op::lift:
+      if (kind_of(held) == kind::weak_box && t.a != t.b) {
+        box_state& b = s.box[object_of(held)];
+        bool const there = b.owners != 0;
+        if (there) ++b.owners;
+        put(s, g, t.b, there ? make_thing(kind::box, object_of(held)) : thing{});
+      }
+      break;
     case op::add:
       ++s.group[t.a].tokens;
       put(s, g, t.b, make_thing(kind::token, t.a));
@@ -64,10 +90,13 @@ void machine::run_plain(state& s, int g) {
       s.g[t.a].frame = me.frame;
       break;
     case op::cancel_open:
-      me.context = kind_of(held) == kind::source ? static_cast<std::uint8_t>(object_of(held) + 1) : std::uint8_t{0};
+      me.late = 0;
+      me.context = t.n != 0                        ? limited
+                   : kind_of(held) == kind::source ? static_cast<std::uint8_t>(object_of(held) + 1)
+                                                   : std::uint8_t{0};
       break;
     case op::cancel_close:
-      me.context = 0;
+      me.context = me.late = 0;
       break;
     case op::yield:
       if (in_ended_context(s, g)) {

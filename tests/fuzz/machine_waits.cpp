@@ -48,7 +48,7 @@ bool machine::unwinds_first(const state& s, int g) const {
 // Blocks of with_cancel neither nest nor contain scopes: the next one that closes is its own.
 void machine::unwind(state& s, int g) {
   goroutine_state& me = s.g[g];
-  me.context = me.tries = 0;
+  me.context = me.late = me.tries = 0;
   while (at(s, g)->what != op::cancel_close) ++me.pc;
 }
 
@@ -267,6 +267,14 @@ void machine::resume(state& s, int g) {
     default:
       break;
   }
+}
+
+bool machine::run_out(state& s, int g) {
+  goroutine_state& me = s.g[g];
+  if (me.is != status::waiting || me.context != limited) return false;
+  me.late = 1;
+  me.is = status::cut;
+  return true;
 }
 
 bool machine::fire(state& s, int g) {

@@ -50,6 +50,10 @@ std::string text(thing t) {
       return "token(wg" + n + ")";
     case kind::source:
       return "source" + n;
+    case kind::box:
+      return "box" + n;
+    case kind::weak_box:
+      return "weak(box" + n + ")";
   }
   return "?";
 }
@@ -112,6 +116,18 @@ void write(std::ostream& out, const step& t) {
     case op::dup:
       out << s(t.b) << " = " << s(t.a) << ".dup()";
       break;
+    case op::put_in:
+      out << s(t.a) << "->in[" << int(t.n) << "] = move(" << s(t.b) << ")";
+      break;
+    case op::take_out:
+      out << s(t.b) << " = move(" << s(t.a) << "->in[" << int(t.n) << "])";
+      break;
+    case op::weaken:
+      out << s(t.b) << " = weak(" << s(t.a) << ")";
+      break;
+    case op::lift:
+      out << s(t.b) << " = " << s(t.a) << ".lock()";
+      break;
     case op::add:
       out << s(t.b) << " = wg" << a << ".add()";
       break;
@@ -137,7 +153,10 @@ void write(std::ostream& out, const step& t) {
       out << "go g" << a << "(ref(all slots))";
       break;
     case op::cancel_open:
-      out << "with_cancel(" << s(t.a) << ") {";
+      if (t.n != 0)
+        out << "with_timeout(2^" << t.n - 1 << ") {";
+      else
+        out << "with_cancel(" << s(t.a) << ") {";
       break;
     case op::scope_close:
     case op::cancel_close:

@@ -2,7 +2,8 @@
 // library promises (machine.hpp).
 //
 // Every goroutine has a frame of slots. A slot is empty or holds one thing that can be handed on: an end of a channel,
-// a guard, a permit, a token, a cancel source. Steps name slots, not what lies in them: a step whose slot does not hold
+// a guard, a permit, a token, a cancel source, a handle of a shared object. Such an object has two cells for the same:
+// so ends and guards lie in tracked memory, and objects own each other, in circles too. Steps name slots, not what lies in them: a step whose slot does not hold
 // what it needs does nothing. So every plan is valid, and stays so when a step is taken out.
 #pragma once
 #include <array>
@@ -18,13 +19,15 @@ inline constexpr int slots = 5;
 inline constexpr int max_channels = 4;
 inline constexpr int max_mutexes = 2;  // and one shared mutex, semaphore, wait group and event
 inline constexpr int max_sources = 2;
-inline constexpr int permits = 2;  // of the semaphore
+inline constexpr int max_boxes = 2;  // shared objects
+inline constexpr int cells = 2;      // in each of them, for what lies in slots elsewhere
+inline constexpr int permits = 2;    // of the semaphore
 inline constexpr int max_cases = 3;
 inline constexpr std::uint8_t unbounded_capacity = 255;
 inline constexpr std::uint8_t nobody = 255;
 
-// --- what lies in a slot: kind, which object, and for permits how many, in one byte
-enum class kind : std::uint8_t { none, tx, rx, guard, write_guard, read_guard, permit, token, source };
+// --- what lies in a slot or cell: kind, which object, and for permits how many, in one byte
+enum class kind : std::uint8_t { none, tx, rx, guard, write_guard, read_guard, permit, token, source, box, weak_box };
 using thing = std::uint8_t;
 constexpr thing make_thing(kind k, unsigned object, unsigned n = 0) {
   return static_cast<thing>(static_cast<unsigned>(k) << 4 | object << 2 | n);
@@ -40,7 +43,11 @@ enum class op : std::uint8_t {
   try_recv,     // a: slot of the receiver, b: slot for the value
   close,        // a: slot of the sender
   drop,         // a: slot
-  dup,          // a: slot of an end or source, b: slot for the copy
+  dup,          // a: slot of an end, source or handle of a box, b: slot for the copy
+  put_in,       // a: slot of a box, b: slot of what moves there, n: which cell
+  take_out,     // a: slot of a box, b: slot for it, n: which cell
+  weaken,       // a: slot of a box, b: slot for a weak handle
+  lift,         // a: slot of a weak handle, b: slot for what it locks
   add,          // a: wait group, b: slot for the token
   set,          // a: event
   yield,        //
@@ -49,7 +56,7 @@ enum class op : std::uint8_t {
   spawn,        // a: goroutine, n: mask of slots that move there
   lend,         // a: goroutine, which works on the spawner's own slots
   scope_close,  // joins what was spawned: one case, members
-  cancel_open,  // a: slot of the source; with_cancel { ... }
+  cancel_open,  // a: slot of the source; with_cancel { ... }. n != 0: with_timeout(2^(n - 1)) { ... }
   cancel_close,
 };
 
@@ -89,7 +96,7 @@ struct code {
 
 struct plan {
   std::uint64_t seed = 0;
-  int channels = 0, mutexes = 1, sources = 0;
+  int channels = 0, mutexes = 1, sources = 0, boxes = 0;
   std::array<std::uint8_t, max_channels> capacity{};
   std::array<code, max_goroutines> goroutines;
   /// The index of the step that closes the block opened at `open`.

@@ -60,6 +60,7 @@ void graph::edge(std::size_t from, const state& to) {
 
 void graph::expand(std::size_t i) {
   for (int g = 0; g < max_goroutines; ++g) {
+    if (state late = states_[i]; m_.run_out(late, g)) edge(i, late);
     state s = states_[i];
     switch (s.g[g].is) {
       case status::unborn:
@@ -140,7 +141,7 @@ unsigned judged(const machine& m, const state& s) {
   for (int g = 0; g < max_goroutines; ++g) {
     if (s.g[g].is != status::waiting) continue;
     const step& t = *m.at(s, g);
-    bool ends = false;
+    bool ends = s.g[g].context == limited;  // bounded in time
     for (int i = 0; i < t.count && m.observed; ++i)
       ends |= t.cases[static_cast<std::size_t>(i)].what == wait_kind::done;
     if (!ends) mask |= 1u << g;

@@ -35,7 +35,8 @@ class graph {
   std::vector<std::uint8_t> can_;
 };
 
-/// Who waits in s, without those who wait for the end of a context that whoever runs the plan may end.
+/// Who waits in s, without those whose wait is bounded in time, and those who wait for the end of a context that whoever
+/// runs the plan may end.
 unsigned judged(const machine&, const state& s);
 
 /// Who waits in s for ever, if nobody ends a wait of one of *them* by cancelling it: the largest such set. (That a

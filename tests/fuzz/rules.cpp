@@ -12,6 +12,8 @@ const char* name_of(flaw f) {
                                           "looks at the first case only",
                                           "forgets a handle",
                                           "forgets that senders close",
+                                          "forgets who reaches a shared object",
+                                          "ignores time limits",
                                           "never judges mutexes",
                                           "never judges joins"};
   return names[static_cast<std::size_t>(f)];
@@ -21,11 +23,19 @@ namespace {
 
 // What completes waits, one bit each: the two sides of the channels, then locks and counters.
 constexpr int sender_of = 0, receiver_of = max_channels, guard_of = 2 * max_channels, rw = guard_of + max_mutexes,
-              sem = rw + 1, group = sem + 1, canceller = group + 1, classes = canceller + max_sources;
-constexpr const char* nouns[] = {"sender", "receiver", "guard",        "shared mutex's guard",
-                                 "permit", "token",    "cancel source"};
+              sem = rw + 1, group = sem + 1, canceller = group + 1, box = canceller + max_sources,
+              classes = box + max_boxes;
+constexpr const char* nouns[] = {"sender", "receiver", "guard",         "shared mutex's guard",
+                                 "permit", "token",    "cancel source", "handle of a shared object"};
 const char* noun(int c) {
-  return nouns[c < receiver_of ? 0 : c < guard_of ? 1 : c < rw ? 2 : c == rw ? 3 : c == sem ? 4 : c == group ? 5 : 6];
+  return nouns[c < receiver_of ? 0
+               : c < guard_of  ? 1
+               : c < rw        ? 2
+               : c == rw       ? 3
+               : c == sem      ? 4
+               : c == group    ? 5
+               : c < box       ? 6
+                               : 7];
 }
 
 int class_of(thing t) {
@@ -46,6 +56,9 @@ int class_of(thing t) {
       return group;
     case kind::source:
       return canceller + i;
+    case kind::box:
+    case kind::weak_box:
+      return box + i;
     default:
       return -1;
   }
@@ -55,6 +68,7 @@ enum class because : std::uint8_t {
   dead,
   runs,
   sleeps,
+  limit,
   event,
   done,
   other,
@@ -138,6 +152,15 @@ class marks {
         if (parked(f) || flaw_ == flaw::sees_no_buffers) ++found_[c];
       }
     }
+    for (int b = 0; b < max_boxes; ++b) {
+      total_[box + b] = s_.box[b].owners + s_.box[b].watchers;
+      for (thing t : s_.box[b].cell) {
+        int const c = class_of(t);
+        if (c < 0) continue;
+        holders_[c] |= 1u << (max_goroutines + b);
+        ++found_[c];
+      }
+    }
   }
   bool satisfied(int c) const {
     if (c < receiver_of) {
@@ -148,7 +171,7 @@ class marks {
       auto& ch = s_.channel[c - receiver_of];
       return ch.closed || ch.receivers == 0 || ch.buffered < m_.what().capacity[c - receiver_of];
     }
-    if (c >= canceller) return false;
+    if (c >= canceller) return c >= box && total_[c] == 0;
     if (c == sem) return s_.semaphore[0].available == permits;
     return total_[c] == 0;
   }
@@ -166,6 +189,9 @@ class marks {
     for (int f = 0; f < max_goroutines; ++f)
       if (holders_[c] >> f & 1)
         if (int const user = who_uses(f); user >= 0) return {because::holder, user};
+    for (int b = 0; b < max_boxes; ++b)
+      if ((holders_[c] >> (max_goroutines + b) & 1) != 0 && used_[box + b] && flaw_ != flaw::forgets_boxes)
+        return {because::other, box + b, true};
     if (const line* q = line_of(c); q != nullptr && flaw_ != flaw::ignores_the_line)
       for (int i = 0; i < q->n; ++i)
         if (live_[q->at[i] >> 2]) return {because::line, q->at[i] >> 2};
@@ -186,6 +212,7 @@ class marks {
   }
   cause cause_of(int g) const {
     if (!parked(g)) return {because::runs};
+    if (s_.g[g].context == limited && flaw_ != flaw::ignores_limits) return {because::limit};
     const step& t = *m_.at(s_, g);
     for (int i = 0; i < t.count; ++i) {
       const wait_case& c = t.cases[i];
@@ -273,6 +300,8 @@ std::string marks::origin(int g) const {
         return "a wait for done()";
       case because::sleeps:
         return "a sleep";
+      case because::limit:
+        return "a wait that is bounded in time";
       case because::runs:
         return "one that still runs";
       case because::dead:

@@ -18,13 +18,15 @@ enum class flaw {
   first_case_only,       // a select is judged by its first case
   forgets_a_handle,      // the last slot of every frame is not looked at: its handle is nobody's
   forgets_close,         // of a channel, by another sender than the one that waits
+  forgets_boxes,         // what lies in a shared object is never used
+  ignores_limits,        // a with_timeout around a wait is taken for one that never ends
   never_judges_mutexes,  // misses: a wait for a mutex is always live
   never_judges_joins,    // misses: a scope's join is always live
 };
-inline constexpr flaw all_flaws[] = {flaw::sees_no_buffers,   flaw::sees_no_lending, flaw::ignores_wakes,
-                                     flaw::ignores_the_line,  flaw::ignores_sleep,   flaw::first_case_only,
-                                     flaw::forgets_a_handle,  flaw::forgets_close,   flaw::never_judges_mutexes,
-                                     flaw::never_judges_joins};
+inline constexpr flaw all_flaws[] = {flaw::sees_no_buffers,  flaw::sees_no_lending,      flaw::ignores_wakes,
+                                     flaw::ignores_the_line, flaw::ignores_sleep,        flaw::first_case_only,
+                                     flaw::forgets_a_handle, flaw::forgets_close,        flaw::forgets_boxes,
+                                     flaw::ignores_limits,   flaw::never_judges_mutexes, flaw::never_judges_joins};
 const char* name_of(flaw);
 
 /// Who is leaked in s by the rules.

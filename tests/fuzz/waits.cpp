@@ -4,8 +4,6 @@ namespace leash::test::fuzz {
 
 namespace {
 
-nanoseconds length(world& w, const wait_case& c) { return w.sleep_unit * (std::int64_t{1} << c.n % w.sleep_wrap); }
-
 void store(frame& f, const wait_case& c, std::optional<cell> v) {
   if (v) f[c.b] = std::move(*v);
 }
@@ -92,7 +90,7 @@ template <class Make>
 task<unsigned> with_limit(world& w, frame& f, const step& t, Make make) {
   channel_cases c(f, t);
   auto v = co_await select(c.from[0]->recv(), c.to[0]->send(std::move(*c.value[0])), make(),
-                           sleep(length(w, t.cases[c.limit])));
+                           sleep(w.length(t.cases[c.limit].n)));
   unsigned const of[] = {c.from_case[0], c.to_case[0], c.other, c.limit};
   unsigned const won = of[v.index()];
   std::visit([&](auto& r) { store(f, t.cases[won], std::move(r)); }, v);
@@ -118,7 +116,7 @@ task<unsigned> of_kind(world& w, const wait_case& c, Await await) {
     case wait_kind::done:
       return await([] { return this_context().done(); });
     default:
-      return await([&w, &c] { return sleep(length(w, c)); });
+      return await([&w, &c] { return sleep(w.length(c.n)); });
   }
 }
 

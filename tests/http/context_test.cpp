@@ -125,6 +125,32 @@ LEASH_TEST_REAL(RequestContext, AClientThatStaysIsNoneThatWentAway) {
     EXPECT_EQ(c.read().body, "fine");
   });
 }
+LEASH_TEST_REAL(RequestContext, ItsEndIsSeenBehindRequestsThatWereSentAhead) {
+  notes n;
+  co_await serving(waiting(n), {}, [&](std::uint16_t port) {
+    raw c(port);
+    EXPECT_TRUE(c.write(get("/sleep") + get("/sleep") + get("/sleep")));
+    EXPECT_TRUE(soon([&] { return n.inside == 1; }));
+    c.close();
+    EXPECT_TRUE(soon([&] { return n.unwound == 1; }));
+  });
+  EXPECT_EQ(n.inside, 1) << "nobody waits for the others";
+}
+// It sleeps until somebody goes away, or something is due.
+LEASH_TEST_REAL(RequestContext, NobodyLooksAtAHandlerWhileItRuns) {
+  notes n;
+  co_await serving(waiting(n), {}, [&](std::uint16_t port) {
+    raw c(port);
+    EXPECT_TRUE(c.write(get("/sleep")));
+    EXPECT_TRUE(soon([] {
+      for (const goroutine_info& g : goroutines())
+        if (g.name == "http keeper" && g.waited > 300ms) return true;
+      return false;
+    }));
+    c.close();
+    EXPECT_TRUE(soon([&] { return n.unwound == 1; }));
+  });
+}
 LEASH_TEST_REAL(RequestContext, AClientThatOnlyEndsItsSendingMayBeServed) {
   for (bool allowed : {false, true}) {
     notes n;
@@ -250,6 +276,34 @@ LEASH_TEST_REAL(Shutdown, NamesAndCutsWhatIsLeftAfterTheGrace) {
   EXPECT_EQ(by_route["/body"].who.wait, "IO wait");
   EXPECT_EQ(by_route["/body"].method, http::method::post);
   EXPECT_EQ(by_route.count("/stream"), 1u);
+}
+LEASH_TEST_REAL(Shutdown, ThatWasBegunCutsAtOnceWhenTheContextEnds) {
+  notes n;
+  http::shutdown_result told;
+  http::server server(waiting(n), {.grace = 1h, .on_shutdown = [&](const http::shutdown_result& r) { told = r; }});
+  cancel_source stop;
+  net::tcp_listener at("127.0.0.1:0");
+  std::uint16_t const port = at.local_endpoint().port();
+  bool ended_by_itself = true;
+  (void)co_await with_scope([&](scope& s) -> task<> {
+    s.go([&, at = std::move(at)]() mutable -> task<> {
+      ended_by_itself = co_await with_cancel(stop, [&]() -> task<> { (void)co_await server.serve(std::move(at)); });
+    });
+    co_await blocking([&] {
+      raw idle(port), c(port);
+      EXPECT_TRUE(c.write(get("/sleep")));
+      EXPECT_TRUE(soon([&] { return n.inside == 1; }));
+      server.shutdown();
+      EXPECT_TRUE(idle.ends()) << "it drains";
+      EXPECT_EQ(n.unwound, 0);
+      stop.cancel("at once");
+      EXPECT_EQ(c.read().status, 503);
+      EXPECT_TRUE(soon([&] { return n.unwound == 1; }));
+    });
+  });
+  EXPECT_FALSE(ended_by_itself);
+  CO_ASSERT_EQ(told.cut.size(), 1u);
+  EXPECT_EQ(told.cut[0].route, "/sleep");
 }
 LEASH_TEST_REAL(Shutdown, BeginsWhenTheContextOfTheServerEnds) {
   std::atomic<int> inside{0}, told{0};

@@ -47,7 +47,7 @@ inline void compare(const leak_report& r, const std::vector<subject>& all) {
       EXPECT_EQ(l.grade, s.grade) << s.name << "\n" << told;
       EXPECT_EQ(l.who.wait, s.wait);
       EXPECT_FALSE(l.why.empty());
-      EXPECT_FALSE(l.who.stack.empty());
+      EXPECT_TRUE(!l.who.stack.empty() || s.wait == "start") << "who has no place yet has no frame";
       EXPECT_NE(told.find(s.name), std::string::npos);
     }
   }

@@ -19,7 +19,13 @@ class memory_store : public mq::store {
     changed();
     co_return mq::receipt{std::to_string(last_), false};
   }
+  void begin_taking() noexcept override { ++takers; }
+  task<> end_taking() override {
+    co_await yield();
+    --takers;
+  }
   task<nanoseconds> take(std::vector<mq::delivery>& into, std::size_t most, nanoseconds visible_again) override {
+    EXPECT_GT(takers, 0);
     co_await yield();
     check();
     {
@@ -50,6 +56,7 @@ class memory_store : public mq::store {
     });
   }
   task<bool> put_back(const mq::delivery& d, nanoseconds after, bool count) override {
+    if (!count) EXPECT_EQ(takers, 0) << "given back to who still takes";
     return settle(d, [after, count](item& i) {
       i.due = now() + after;
       if (!count) --i.what.attempt;
@@ -94,7 +101,7 @@ class memory_store : public mq::store {
     std::lock_guard guard(lock_);
     for (auto& i : items_) i.lease = ++leases;
   }
-  std::atomic<int> extended{0}, leases{0};
+  std::atomic<int> extended{0}, leases{0}, takers{0};
   std::atomic<int> failures{0};  // so many calls fail from now on
 
  private:

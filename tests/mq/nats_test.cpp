@@ -26,7 +26,7 @@ TEST(MqNats, messages_are_handled_acknowledged_and_gone) {
     EXPECT_EQ((co_await q.count()).waiting, 20u);
     std::mutex lock;
     std::set<std::string> seen;
-    consumer c(q, {.concurrency = 4, .visibility = 5s});  // what a slow machine lets time out comes again in time
+    consumer c(q, {.concurrency = 4});
     co_await with_scope([&](scope& s) -> task<> {
       s.go([&]() -> task<> {
         co_await c.run([&](const message& m) -> task<> {
@@ -106,8 +106,8 @@ TEST(MqNats, messages_of_a_key_come_one_after_the_other_over_two_consumers) {
       if (m.body == "3" && m.attempt == 1) throw std::runtime_error("again");
       ++seen[m.key];
     };
-    consumer a(q, {.concurrency = 4, .visibility = 5s, .back_off = 1ms});
-    consumer b(other, {.concurrency = 4, .visibility = 5s, .back_off = 1ms});
+    consumer a(q, {.concurrency = 4, .visibility = 1h, .back_off = 1ms});
+    consumer b(other, {.concurrency = 4, .visibility = 1h, .back_off = 1ms});
     co_await with_scope([&](scope& s) -> task<> {
       s.go([&]() -> task<> { co_await a.run(handler); });
       s.go([&]() -> task<> { co_await b.run(handler); });
@@ -146,6 +146,64 @@ TEST(MqNats, what_a_cancelled_consumer_had_taken_comes_again) {
       s.go([&]() -> task<> { co_await next.run([](const message&) {}); });
       co_await eventually([&] { return next.counts().handled == 1; }, "the message");
       next.drain();
+    });
+  });
+}
+
+/// Bodies "0" to "3", one in each partition.
+task<mq::queue> one_in_each_partition(const nats_server& server) {
+  auto o = server.options();
+  o.ordered_by_key = true;
+  o.partitions = 4;
+  auto q = co_await server.open(o);
+  for (int i = 0; i < 4; ++i) co_await q.publish(std::to_string(i));  // without a key they go round
+  co_return q;
+}
+
+TEST(MqNats, what_came_for_a_consumer_without_a_free_place_is_given_back_when_it_ends) {
+  LEASH_NEEDS_NATS();
+  nats_server server;
+  run_at(2, [&]() -> task<> {
+    auto q = co_await one_in_each_partition(server);
+    consumer c(q, {.concurrency = 1, .visibility = 1h});
+    cancel_source cs;
+    co_await with_scope([&](scope& s) -> task<> {
+      auto h = s.go([&]() -> task<bool> {
+        co_return co_await with_cancel(
+            cs, [&]() -> task<> { co_await c.run([](const message&) -> task<> { co_await sleep(1h); }); });
+      });
+      for (mq::queue_counts n; n.in_flight != 4; n = co_await q.count()) co_await sleep(1ms);
+      cs.cancel();
+      co_await h.join();
+    });
+    EXPECT_EQ(c.counts().given_back, 1u);  // the others never had a handler
+    std::atomic<int> attempts = 0;
+    consumer next(q, {.concurrency = 4});
+    co_await with_scope([&](scope& s) -> task<> {
+      s.go([&]() -> task<> { co_await next.run([&](const message& m) { attempts += static_cast<int>(m.attempt); }); });
+      co_await eventually([&] { return next.counts().handled == 4; }, "all four");
+      next.drain();
+    });
+    EXPECT_EQ(attempts, 8);
+  });
+}
+
+TEST(MqNats, what_waits_for_a_place_is_renewed) {
+  LEASH_NEEDS_NATS();
+  nats_server server;
+  run_at(2, [&]() -> task<> {
+    auto q = co_await one_in_each_partition(server);
+    consumer c(q, {.concurrency = 1, .visibility = 4s});
+    std::atomic<bool> first = true;
+    co_await with_scope([&](scope& s) -> task<> {
+      s.go([&]() -> task<> {
+        co_await c.run([&](const message& m) -> task<> {
+          EXPECT_EQ(m.attempt, 1u);
+          if (first.exchange(false)) co_await sleep(6s);
+        });
+      });
+      co_await eventually([&] { return c.counts().handled == 4; }, "all four");
+      c.drain();
     });
   });
 }

@@ -3,6 +3,7 @@
 #include <sys/resource.h>
 
 #include <filesystem>
+#include <mutex>
 
 #include "net/net.hpp"
 
@@ -165,11 +166,15 @@ TEST_P(Reactor, many_pairs_ping_and_pong) {
 
 // The run cannot deadlock while something may come, and can when nothing may.
 TEST_P(Reactor, a_goroutine_in_io_is_no_deadlock_and_one_beside_it_is) {
+  static std::mutex telling;
   static std::string report;
   report.clear();
   options o;
   o.workers = GetParam();
-  o.on_leak = [](const leak_report& r) { report += text(r); };
+  o.on_leak = [](const leak_report& r) {
+    std::lock_guard guard(telling);
+    report += text(r);
+  };
   o.leak_check_every = 2ms;
   leash::run(o, []() -> task<> {
     auto [a, b] = co_await tcp_streams();
@@ -183,7 +188,10 @@ TEST_P(Reactor, a_goroutine_in_io_is_no_deadlock_and_one_beside_it_is) {
         (void)co_await rx.recv();
         (void)tx;
       });
-      co_await eventually([] { return !report.empty(); });
+      co_await eventually([] {
+        std::lock_guard guard(telling);
+        return !report.empty();
+      });
       s.cancel("seen");
     });
   });

@@ -1,5 +1,7 @@
 // Periodic checks: made when they are due, in real and in virtual time, and not when they could find nothing new.
+#include <atomic>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "support/support.hpp"
@@ -47,6 +49,32 @@ TEST(Checks, AreNotMadeAgainWhileNothingRuns) {
   std::uint32_t const before = current_pass.load();
   run(o, [] { return sleep(300ms); });
   EXPECT_LE(current_pass.load() - before, 12u) << "300 were due";
+}
+
+// While a check is made, and its report is told, the only worker goes on.
+TEST(Checks, HoldUpNoWorker) {
+  options o;
+  o.workers = 1;
+  o.leak_check_every = 5ms;
+  std::atomic<bool> told = false;
+  std::atomic<int> turns = 0;
+  o.on_leak = [&](const leak_report&) {
+    int const before = turns;
+    auto const began = std::chrono::steady_clock::now();
+    while (turns < before + 1000 && std::chrono::steady_clock::now() - began < longest_wait) std::this_thread::yield();
+    EXPECT_GE(turns, before + 1000);
+    told = true;
+  };
+  run(o, [&]() -> task<> {
+    co_await with_scope([&](scope& s) -> task<> {
+      plant(s, "planted");
+      while (!told) {
+        ++turns;
+        co_await yield();
+      }
+      s.cancel();
+    });
+  });
 }
 
 // ---- in virtual time

@@ -162,10 +162,13 @@ LEASH_TEST(Scope, CancelledFromAChild) {
 LEASH_TEST(Scope, CancelledFromOutsideItPassesTheEndOn) {
   std::atomic<int> ended = 0;
   bool after = false;
-  EXPECT_FALSE(co_await with_timeout(2ms, [&]() -> task<> {
+  cancel_source cs;
+  EXPECT_FALSE(co_await with_cancel(cs, [&]() -> task<> {
     co_await with_scope([&](scope& s) -> task<> {
       for (int i = 0; i < 5; ++i) s.go(sleeper, std::ref(ended));
-      co_await parked("", "sleep", 5);
+      EXPECT_TRUE(co_await parked("", "sleep", 5));
+      cs.cancel();
+      co_await sleep(1h);
     });
     after = true;
   }));

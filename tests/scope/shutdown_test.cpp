@@ -19,14 +19,17 @@ using namespace test;
 const shutdown_options user_signals{.signals = {SIGUSR1, SIGUSR2}};
 
 /// Sends this process a signal. The thread sanitizer holds one back until its thread makes a call that it knows, which a
-/// sleeping worker does not: there it goes to the thread that waits for signals.
+/// sleeping worker does not: there it goes to the thread that waits for signals, once that has given itself its name.
 void send(int n) {
 #if LEASH_TSAN
-  for (auto const& task : std::filesystem::directory_iterator("/proc/self/task")) {
-    std::string name;
-    std::ifstream(task.path() / "comm") >> name;
-    if (name == "leash-signals") ::syscall(SYS_tgkill, ::getpid(), std::stoi(task.path().filename().string()), n);
-  }
+  for (bool sent = false; !sent;)
+    for (auto const& task : std::filesystem::directory_iterator("/proc/self/task")) {
+      std::string name;
+      std::ifstream(task.path() / "comm") >> name;
+      if (name != "leash-signals") continue;
+      ::syscall(SYS_tgkill, ::getpid(), std::stoi(task.path().filename().string()), n);
+      sent = true;
+    }
 #else
   ::kill(::getpid(), n);
 #endif

@@ -122,15 +122,17 @@ LEASH_TEST(SingleFlight, when_the_last_caller_leaves_the_flight_ends_before_it_g
     };
     return on_exit(ended);
   };
+  cancel_source cs;
   auto forever_holding = [&]() -> task<int> {
     auto held = guard();
+    cs.cancel();
     co_await finally(sleep(1h), [](outcome) -> task<> { co_await sleep(1ms); });
     co_return 1;
   };
   // In a scope, as f must not refer to the frames of its caller.
   co_await with_scope([&](scope& s) -> task<> {
     s.go([&]() -> task<> {
-      EXPECT_FALSE(co_await with_timeout(5ms, [&]() -> task<> { (void)co_await flights.call(1, forever_holding); }));
+      EXPECT_FALSE(co_await with_cancel(cs, [&]() -> task<> { (void)co_await flights.call(1, forever_holding); }));
       EXPECT_TRUE(ended);
       EXPECT_EQ(flights.size(), 0u);
     });
@@ -142,11 +144,13 @@ LEASH_TEST(SingleFlight, after_all_have_left_a_call_starts_another_flight) {
   single_flight<int, int> flights;
   std::atomic<int> runs = 0;
   for (int i = 0; i < 3; ++i) {
+    cancel_source cs;
     co_await with_scope([&](scope& s) -> task<> {
       s.go([&]() -> task<> {
-        (void)co_await with_timeout(1ms, [&]() -> task<> {
+        (void)co_await with_cancel(cs, [&]() -> task<> {
           (void)co_await flights.call(1, [&]() -> task<int> {
             ++runs;
+            cs.cancel();
             co_await sleep(1h);
             co_return 0;
           });

@@ -54,6 +54,29 @@ static task<> bank(database& db, pool& p, int goroutines, int each) {
   EXPECT_EQ(ask(db, "SELECT CAST(sum(money) AS INTEGER) FROM accounts"), "10000");
 }
 
+// What an idle pool will do later wakes nobody: who waits for ever is found at once.
+static void ends_in_a_deadlock(backend b, bool with_on_held) {
+  if (!has(b) || (b == backend::postgres && server::get() == nullptr)) GTEST_SKIP() << "not here";
+  database db(b);
+  options o = with_workers(2, leaks::are_expected);
+  auto const since = std::chrono::steady_clock::now();
+  EXPECT_THROW(run(o,
+                   [&]() -> task<> {
+                     pool_options how;
+                     if (with_on_held) how.on_held = [](const held_connection&) {};
+                     pool p(db.address(), how);
+                     co_await p.exec("SELECT 1");
+                     CO_ASSERT_TRUE(co_await eventually([&] { return p.stats().idle == 1; }));
+                     auto [tx, rx] = channel<int>();
+                     (void)co_await rx.recv();  // its own sender: for ever
+                   }),
+               deadlock_error);
+  EXPECT_LT(std::chrono::steady_clock::now() - since, 30s);  // of a minute that the pool's timers take
+}
+TEST(Pool, AnIdlePoolDoesNotHideADeadlockSqlite) { ends_in_a_deadlock(backend::sqlite, false); }
+TEST(Pool, AnIdlePoolDoesNotHideADeadlockPostgres) { ends_in_a_deadlock(backend::postgres, false); }
+TEST(Pool, APoolThatTellsDoesNotEither) { ends_in_a_deadlock(backend::sqlite, true); }
+
 SQL_TEST(Pool, TwoHundredGoroutinesShareFourConnections) {
   pool p(db.address(), {.max_open = 4, .busy_timeout = 60s});
   co_await bank(db, p, 200, long_run() ? 20 : 2);

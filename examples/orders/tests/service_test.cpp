@@ -100,6 +100,7 @@ TEST(Orders, are_told_of_as_events) {
   leash::run({.workers = 1}, [&]() -> task<> {
     http::client c;
     auto events = co_await c.get(s.url() + "/events");
+    EXPECT_EQ(co_await events.read(), ":\n\n");  // it is listened to
     http::client_request q{"POST", s.url() + "/orders", {}, apples};
     q.headers.add("Content-Type", "application/json");
     auto made = co_await c.send(std::move(q));
@@ -110,8 +111,8 @@ TEST(Orders, are_told_of_as_events) {
       CO_ASSERT_TRUE(piece);
       text += *piece;
       for (std::size_t at; (at = text.find("\n\n")) != text.npos; text.erase(0, at + 2)) {
+        if (!text.starts_with("event: order\n")) continue;
         std::size_t const data = text.find("data: ");
-        if (data > at) continue;
         json const e = json::parse(text.substr(data + 6, at - data - 6));
         EXPECT_EQ(e.at("id"), id);
         states.push_back(e.at("state"));
@@ -119,6 +120,22 @@ TEST(Orders, are_told_of_as_events) {
     }
   });
   EXPECT_EQ(states, (std::vector<std::string>{"accepted", "fulfilled"}));
+  EXPECT_EQ(s.end(), 0);
+}
+
+TEST(Listeners, that_have_gone_away_are_forgotten) {
+  service s;
+  leash::run({.workers = 1}, [&]() -> task<> {
+    http::client c;
+    std::vector<http::client_response> all;
+    for (int i = 0; i < 10; ++i) {
+      all.push_back(co_await c.get(s.url() + "/events"));
+      EXPECT_TRUE(co_await all.back().read());  // it is listened to
+    }
+    auto stats = co_await c.get(s.url() + "/stats");
+    EXPECT_EQ(json::parse(co_await stats.text()).at("listeners"), 10);
+  });
+  EXPECT_TRUE(eventually_here([&] { return s.stats().at("listeners") == 0; }));
   EXPECT_EQ(s.end(), 0);
 }
 
@@ -198,7 +215,7 @@ TEST(Shutdown, ends_listeners_and_cuts_what_takes_longer_than_allowed) {
       while (co_await events.read()) continue;
     });
   });
-  eventually_here([&] { return s.stats().at("requests") == 2; });  // the report, and this one
+  EXPECT_TRUE(eventually_here([&] { return s.stats().at("requests") == 3; }));  // events, report, and this one
   EXPECT_EQ(s.end(), 0);
   client.join();
   EXPECT_NE(s.errors().find("cut at the end: GET /report"), std::string::npos);

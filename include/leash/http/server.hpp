@@ -82,13 +82,14 @@ class server {
   /// Suspends: yes. Wait reasons: `IO wait`, `event`, `scope join`.
   /// Returns: what had to be cut. If the context ended, it unwinds instead, when all has ended; on_shutdown is told either
   ///   way.
-  /// Cancellation: begins the shutdown; nothing is cut before the grace has passed.
+  /// Cancellation: begins the shutdown, and nothing is cut before the grace has passed; after shutdown() it cuts at once.
   /// Errors: std::system_error if the listener fails for good; std::logic_error if it serves already.
   task<shutdown_result> serve(net::tcp_listener);
   /// The same over TLS. Handshakes must be done within head_timeout.
   task<shutdown_result> serve(net::tcp_listener, net::tls_context);
 
-  /// Begins the end: no new connections, idle ones are closed, what runs has `options.grace`. Idempotent.
+  /// Begins the end: no new connections, idle ones are closed, what runs has `options.grace`, or until the context of
+  /// serve() ends. Idempotent.
   void shutdown() noexcept;
   server_figures figures() const noexcept;
 
