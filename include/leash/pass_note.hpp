@@ -34,8 +34,8 @@ class pass_note {
       if (number_.compare_exchange_weak(noted, now, std::memory_order_relaxed, std::memory_order_relaxed)) return;
   }
   LEASH_INLINE void leave() noexcept { leave(current_pass); }
-  /// After the count. For the marker.
-  std::uint32_t number() const noexcept { return number_.load(std::memory_order_relaxed); }
+  /// To be read after the count, relaxed: by the marker, of what may be gone.
+  const auto& number() const noexcept { return number_; }
 
  private:
   typename Atomics::template atomic<std::uint32_t> number_{0};

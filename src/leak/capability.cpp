@@ -72,10 +72,10 @@ LEASH_READS_FROZEN std::uint32_t members_of(const scope_core* s) noexcept {
 
 LEASH_READS_FROZEN bool left_since(const scope_core* s, std::uint32_t pass) noexcept {
   std::atomic_thread_fence(std::memory_order_acquire);
-  bool left = s->first.left.number() == pass;
+  bool left = frozen::read(s->first.left.number()) == pass;
   scope_shard const* all = frozen::read(s->more);
   if (arena::contains(all))
-    for (std::size_t i = 0; i < scope_core::shards; ++i) left |= all[i].left.number() == pass;
+    for (std::size_t i = 0; i < scope_core::shards; ++i) left |= frozen::read(all[i].left.number()) == pass;
   return left;
 }
 

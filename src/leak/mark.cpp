@@ -91,7 +91,7 @@ class marker {
       auto* l = static_cast<const lineage*>(what);
       bool const seen = type == o.type() && frozen::read(l->members) == g_.found(k, 0);
       std::atomic_thread_fence(std::memory_order_acquire);
-      if (!seen || l->left.number() == g_.pass) {
+      if (!seen || frozen::read(l->left.number()) == g_.pass) {
         o.set(graph_object::live_member);
         lineage_live(k);
       }
@@ -108,7 +108,7 @@ class marker {
     if (line_moves) o.set(graph_object::satisfied_0);
     if (is_circle(k)) {
       std::atomic_thread_fence(std::memory_order_acquire);
-      if (what->gave_up.number() == g_.pass) o.set(graph_object::class_0 | graph_object::external);
+      if (frozen::read(what->gave_up.number()) == g_.pass) o.set(graph_object::class_0 | graph_object::external);
     }
     // The last receiver is gone or going: what is buffered is being destroyed.
     if (type == object_type::channel && now.total[1] == 0) o.set(graph_object::class_1);

@@ -122,7 +122,8 @@ struct world {
     atomics::fence(std::memory_order_acquire);
     std::uint32_t const total = counts_of::owners_in(counts.word.load(std::memory_order_relaxed));
     atomics::fence(std::memory_order_acquire);
-    if (total == static_cast<std::uint32_t>(found) && note.number() != 2) judged.store(true, std::memory_order_relaxed);
+    if (total == static_cast<std::uint32_t>(found) && note.number().load(std::memory_order_relaxed) != 2)
+      judged.store(true, std::memory_order_relaxed);
   }
 };
 
