@@ -2,10 +2,12 @@
 #include <atomic>
 #include <coroutine>
 #include <functional>
+#include <memory>
 #include <mutex>
 #include <stdexcept>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "support/support.hpp"
@@ -260,13 +262,29 @@ LEASH_TEST_REAL(Foreign, AScopeThatIsCancelledWaitsForIt) {
   EXPECT_EQ(destroyed, 1);
 }
 
+// Is cancelled when it would complete. Not sooner: what is cancelled before it is awaited does not begin.
+struct cancelled_from_a_thread : from_a_thread {
+  std::shared_ptr<cancel_source> end;
+  cancelled_from_a_thread(std::shared_ptr<cancel_source> e, threads& on, std::atomic<int>* destroyed,
+                          std::atomic<bool>* completed)
+      : from_a_thread(on, 1ms, destroyed, completed), end(std::move(e)) {}
+  void await_suspend(std::coroutine_handle<> h) {
+    on.start([end = end] {
+      std::this_thread::sleep_for(1ms);
+      end->cancel();
+    });
+    from_a_thread::await_suspend(h);
+  }
+};
+
 LEASH_TEST_REAL(Foreign, CompletionRacingWithCancellationLosesNeither) {
   threads on;
   for (int i = 0; i < 100; ++i) {
     std::atomic<int> destroyed = 0;
     std::atomic<bool> completed = false;
-    (void)co_await with_timeout(1ms, [&]() -> task<> {
-      (void)co_await from_a_thread(on, 1ms, &destroyed, &completed);
+    auto const end = std::make_shared<cancel_source>();
+    (void)co_await with_cancel(*end, [&]() -> task<> {
+      (void)co_await cancelled_from_a_thread(end, on, &destroyed, &completed);
       co_await yield();
     });
     EXPECT_TRUE(completed);
