@@ -36,7 +36,7 @@ struct blind_note {  // N1 broken
     std::uint32_t const now = pass.load(std::memory_order_relaxed);
     if (n.load(std::memory_order_relaxed) != now) n.store(now, std::memory_order_relaxed);
   }
-  std::uint32_t number() const { return n.load(std::memory_order_relaxed); }
+  const auto& number() const { return n; }
 };
 
 template <class How>
