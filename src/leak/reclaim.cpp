@@ -97,7 +97,12 @@ std::size_t kill_all(const leak_report& r) {
   leak_findings& f = *r.findings;
   f.describe();
   std::size_t n = 0;
-  for (std::uint32_t i : f.pass.dead) n += kill(f.pass.known.goroutine_at(i), f.pass.known.words[i], nullptr);
+  // Those that stand in line for a place first: else the end of another one lets them begin.
+  for (bool begun : {false, true})
+    for (std::uint32_t i : f.pass.dead) {
+      goroutine_core* const g = f.pass.known.goroutine_at(i);
+      if ((frozen::read(g->leaf) != nullptr) == begun) n += kill(g, f.pass.known.words[i], nullptr);
+    }
   return n;
 }
 
