@@ -277,11 +277,9 @@ LEASH_TEST_REAL(Shutdown, NamesAndCutsWhatIsLeftAfterTheGrace) {
   EXPECT_EQ(by_route["/body"].method, http::method::post);
   EXPECT_EQ(by_route.count("/stream"), 1u);
 }
-LEASH_TEST_REAL(Shutdown, ThatWasBegunCutsAtOnceWhenTheContextEnds) {
-  notes n;
-  http::shutdown_result told;
-  http::server server(waiting(n), {.grace = 1h, .on_shutdown = [&](const http::shutdown_result& r) { told = r; }});
-  cancel_source stop;
+/// Runs `client(port)` beside a server in a context that `stop` ends. False: that end was passed on.
+template <class F>
+task<bool> serving_until(cancel_source& stop, http::server& server, F client) {
   net::tcp_listener at("127.0.0.1:0");
   std::uint16_t const port = at.local_endpoint().port();
   bool ended_by_itself = true;
@@ -289,19 +287,27 @@ LEASH_TEST_REAL(Shutdown, ThatWasBegunCutsAtOnceWhenTheContextEnds) {
     s.go([&, at = std::move(at)]() mutable -> task<> {
       ended_by_itself = co_await with_cancel(stop, [&]() -> task<> { (void)co_await server.serve(std::move(at)); });
     });
-    co_await blocking([&] {
-      raw idle(port), c(port);
-      EXPECT_TRUE(c.write(get("/sleep")));
-      EXPECT_TRUE(soon([&] { return n.inside == 1; }));
-      server.shutdown();
-      EXPECT_TRUE(idle.ends()) << "it drains";
-      EXPECT_EQ(n.unwound, 0);
-      stop.cancel("at once");
-      EXPECT_EQ(c.read().status, 503);
-      EXPECT_TRUE(soon([&] { return n.unwound == 1; }));
-    });
+    co_await blocking([&] { client(port); });
   });
-  EXPECT_FALSE(ended_by_itself);
+  co_return ended_by_itself;
+}
+
+LEASH_TEST_REAL(Shutdown, ThatWasBegunCutsAtOnceWhenTheContextEnds) {
+  notes n;
+  http::shutdown_result told;
+  http::server server(waiting(n), {.grace = 1h, .on_shutdown = [&](const http::shutdown_result& r) { told = r; }});
+  cancel_source stop;
+  EXPECT_FALSE(co_await serving_until(stop, server, [&](std::uint16_t port) {
+    raw idle(port), c(port);
+    EXPECT_TRUE(c.write(get("/sleep")));
+    EXPECT_TRUE(soon([&] { return n.inside == 1; }));
+    server.shutdown();
+    EXPECT_TRUE(idle.ends()) << "it drains";
+    EXPECT_EQ(n.unwound, 0);
+    stop.cancel("at once");
+    EXPECT_EQ(c.read().status, 503);
+    EXPECT_TRUE(soon([&] { return n.unwound == 1; }));
+  }));
   CO_ASSERT_EQ(told.cut.size(), 1u);
   EXPECT_EQ(told.cut[0].route, "/sleep");
 }
@@ -317,22 +323,13 @@ LEASH_TEST_REAL(Shutdown, BeginsWhenTheContextOfTheServerEnds) {
                                        told += s.clean() ? 1 : 100;
                                      }});
   cancel_source stop;
-  net::tcp_listener at("127.0.0.1:0");
-  std::uint16_t const port = at.local_endpoint().port();
-  bool ended_by_itself = true;
-  (void)co_await with_scope([&](scope& s) -> task<> {
-    s.go([&, at = std::move(at)]() mutable -> task<> {
-      ended_by_itself = co_await with_cancel(stop, [&]() -> task<> { (void)co_await server.serve(std::move(at)); });
-    });
-    co_await blocking([&] {
-      raw c(port);
-      EXPECT_TRUE(c.write(get("/wait")));
-      EXPECT_TRUE(soon([&] { return inside == 1; }));
-      stop.cancel("enough");
-      EXPECT_EQ(c.read().body, "finished");
-    });
-  });
-  EXPECT_FALSE(ended_by_itself);
+  EXPECT_FALSE(co_await serving_until(stop, server, [&](std::uint16_t port) {
+    raw c(port);
+    EXPECT_TRUE(c.write(get("/wait")));
+    EXPECT_TRUE(soon([&] { return inside == 1; }));
+    stop.cancel("enough");
+    EXPECT_EQ(c.read().body, "finished");
+  }));
   EXPECT_EQ(told, 1);
 }
 

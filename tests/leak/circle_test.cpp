@@ -53,27 +53,10 @@ struct node : enable_shared_from_this<node> {
   static inline std::set<node*> all;
 };
 
-/// A waiter for what only the circle could send. `start(s, tx, rx)` builds it; the twin keeps awake what that gives back.
+/// A waiter for what only the circle could send.
 template <class Start>
-task<> with_twin(Start start, const subject& waiter) {
-  for (bool twin : {false, true}) {
-    std::vector<subject> expected{twin ? live_kernel : waiting_kernel, waiter};
-    if (twin) {
-      expected[1].judged = live;
-      expected.push_back({"keeper", "sleep", live});
-    }
-    co_await examine(
-        [=]() -> task<> {
-          co_await with_scope([=](scope& s) -> task<> {
-            auto [tx, rx] = channel<int>();
-            auto key = start(s, std::move(tx), std::move(rx));
-            if (twin) s.go(named("keeper"), keep_asleep<decltype(key)>, std::move(key));
-            co_return;
-          });
-        },
-        std::move(expected));
-    node::open_all();
-  }
+task<> circle_with_twin(Start start, const subject& waiter) {
+  return test::with_twin(std::move(start), waiter, node::open_all);
 }
 const subject stuck("stuck", "chan receive", core);
 
@@ -91,7 +74,7 @@ std::pair<shared<node>, shared<node>> two_that_own_each_other(tx_t tx) {
 }
 
 LEASH_TEST_OF_LEAKS(Circle, OfTwoThatNobodyHolds) {
-  co_await with_twin(
+  co_await circle_with_twin(
       [](scope& s, tx_t tx, rx_t rx) {
         auto [a, b] = two_that_own_each_other(std::move(tx));
         wait_for(s, std::move(rx), 0);
@@ -100,7 +83,7 @@ LEASH_TEST_OF_LEAKS(Circle, OfTwoThatNobodyHolds) {
       stuck);
 }
 LEASH_TEST_OF_LEAKS(Circle, OfTwoThatTheWaiterHolds) {
-  co_await with_twin(
+  co_await circle_with_twin(
       [](scope& s, tx_t tx, rx_t rx) {
         auto [a, b] = two_that_own_each_other(std::move(tx));
         wait_for(s, std::move(rx), b);
@@ -109,7 +92,7 @@ LEASH_TEST_OF_LEAKS(Circle, OfTwoThatTheWaiterHolds) {
       stuck);
 }
 LEASH_TEST_OF_LEAKS(Circle, AWeakHandleElsewhereCanReviveIt) {
-  co_await with_twin(
+  co_await circle_with_twin(
       [](scope& s, tx_t tx, rx_t rx) {
         auto [a, b] = two_that_own_each_other(std::move(tx));
         wait_for(s, std::move(rx), 0);
@@ -118,7 +101,7 @@ LEASH_TEST_OF_LEAKS(Circle, AWeakHandleElsewhereCanReviveIt) {
       stuck);
 }
 LEASH_TEST_OF_LEAKS(Circle, OfOne) {
-  co_await with_twin(
+  co_await circle_with_twin(
       [](scope& s, tx_t tx, rx_t rx) {
         auto a = share<node>();
         a->next = a->shared_from_this();
@@ -129,7 +112,7 @@ LEASH_TEST_OF_LEAKS(Circle, OfOne) {
       stuck);
 }
 LEASH_TEST_OF_LEAKS(Circle, AWeakHandleToWhatHoldsIt) {
-  co_await with_twin(
+  co_await circle_with_twin(
       [](scope& s, tx_t tx, rx_t rx) {
         auto parent = share<node>(), child = share<node>();
         parent->next = child;
@@ -142,7 +125,7 @@ LEASH_TEST_OF_LEAKS(Circle, AWeakHandleToWhatHoldsIt) {
       stuck);
 }
 LEASH_TEST_OF_LEAKS(Circle, ThroughAnAlias) {
-  co_await with_twin(
+  co_await circle_with_twin(
       [](scope& s, tx_t tx, rx_t rx) {
         auto [a, b] = two_that_own_each_other(std::move(tx));
         b->part = shared<int>(a, &a->payload);
@@ -153,7 +136,7 @@ LEASH_TEST_OF_LEAKS(Circle, ThroughAnAlias) {
       stuck);
 }
 LEASH_TEST_OF_LEAKS(Circle, ThroughAContainer) {
-  co_await with_twin(
+  co_await circle_with_twin(
       [](scope& s, tx_t tx, rx_t rx) {
         auto root = share<node>();
         for (int i = 0; i < 10; ++i) {
@@ -167,7 +150,7 @@ LEASH_TEST_OF_LEAKS(Circle, ThroughAContainer) {
       stuck);
 }
 LEASH_TEST_OF_LEAKS(Circle, ThroughACallbackAndABox) {
-  co_await with_twin(
+  co_await circle_with_twin(
       [](scope& s, tx_t tx, rx_t rx) {
         auto a = share<node>(), b = share<node>();
         a->callback = [b] { (void)b->payload; };
@@ -179,7 +162,7 @@ LEASH_TEST_OF_LEAKS(Circle, ThroughACallbackAndABox) {
       stuck);
 }
 LEASH_TEST_OF_LEAKS(Circle, ThroughABuffer) {
-  co_await with_twin(
+  co_await circle_with_twin(
       [](scope& s, tx_t tx, rx_t rx) {
         auto a = share<node>();
         auto [out, in] = channel<shared<node>>(1);
@@ -192,7 +175,7 @@ LEASH_TEST_OF_LEAKS(Circle, ThroughABuffer) {
       stuck);
 }
 LEASH_TEST_OF_LEAKS(Circle, WhatACircleHolds) {
-  co_await with_twin(
+  co_await circle_with_twin(
       [](scope& s, tx_t tx, rx_t rx) {
         auto [a, b] = two_that_own_each_other(std::move(tx));
         auto [c, d] = two_that_own_each_other(std::move(*a->tx));

@@ -100,4 +100,27 @@ task<> receive_holding(receiver<int> rx, Held) {
 inline const subject waiting_kernel("kernel", "scope join", verdict::dependent);
 inline const subject live_kernel("kernel", "scope join", verdict::live);
 
+/// A kernel with one waiter: `start(s, tx, rx)` hides tx; the twin keeps awake what that gives back. `after` ends each.
+template <class Start>
+task<> with_twin(Start start, const subject& waiter, void (*after)() = [] {}) {
+  for (bool twin : {false, true}) {
+    std::vector<subject> expected{twin ? live_kernel : waiting_kernel, waiter};
+    if (twin) {
+      expected[1].judged = verdict::live;
+      expected.push_back({"keeper", "sleep", verdict::live});
+    }
+    co_await examine(
+        [=]() -> task<> {
+          co_await with_scope([=](scope& s) -> task<> {
+            auto [tx, rx] = channel<int>();
+            auto key = start(s, std::move(tx), std::move(rx));
+            if (twin) s.go(named("keeper"), keep_asleep<decltype(key)>, std::move(key));
+            co_return;
+          });
+        },
+        std::move(expected));
+    after();
+  }
+}
+
 }  // namespace leash::test

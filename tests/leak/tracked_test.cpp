@@ -12,28 +12,6 @@ using enum verdict;
 using tx_t = sender<int>;
 using rx_t = receiver<int>;
 
-/// A kernel with one waiter: `start(s, tx, rx, extra)` hides tx; the twin keeps one more of what it made awake. `start`
-/// gives back what a sleeper is to hold.
-template <class Start>
-task<> with_twin(Start start, const subject& waiter) {
-  for (bool twin : {false, true}) {
-    std::vector<subject> expected{twin ? live_kernel : waiting_kernel, waiter};
-    if (twin) {
-      expected[1].judged = live;
-      expected.push_back({"keeper", "sleep", live});
-    }
-    co_await examine(
-        [=]() -> task<> {
-          co_await with_scope([=](scope& s) -> task<> {
-            auto [tx, rx] = channel<int>();
-            auto key = start(s, std::move(tx), std::move(rx));
-            if (twin) s.go(named("keeper"), keep_asleep<decltype(key)>, std::move(key));
-            co_return;
-          });
-        },
-        std::move(expected));
-  }
-}
 const subject stuck("stuck", "chan receive", core);
 
 struct state {

@@ -29,6 +29,19 @@ void all_is_well(service& s, const load_totals& t, std::size_t goroutines) {
   EXPECT_EQ(s.end(), 0);
 }
 
+/// `fault` comes and goes in a load, which goes on well before and after it; whether its clients `feel` it.
+template <class F>
+void endures(service& s, const load_settings& how, bool feel, F fault, const char* goes_on = "accepted") {
+  std::size_t const before = baseline(s);
+  load_under_way load(s, how);
+  ASSERT_TRUE(counts(s, "accepted", some));
+  fault();
+  ASSERT_TRUE(counts(s, goes_on, count_of(s, goes_on) + some));
+  load_totals const t = load.end();
+  EXPECT_EQ(t.failures > 0u, feel) << t.last_failure;
+  all_is_well(s, t, before);
+}
+
 // --- the service itself
 
 TEST(Faults, the_service_is_killed_and_comes_again) {
@@ -66,21 +79,16 @@ TEST(Faults, the_disk_is_full_and_has_room_again) {
   small_disk disk;
   if (!disk.missing().empty()) GTEST_SKIP() << "no small disk can be mounted: " << disk.missing();
   service s({"--data", disk.path() + "/data"}, disk.seen_by());
-  std::size_t const before = baseline(s);
-  load_under_way load(s);
-  ASSERT_TRUE(counts(s, "accepted", some));
-  disk.becomes_full();
-  reply refused;
-  EXPECT_TRUE(eventually_here([&] { return (refused = s.order(apples)).status != 201; }));
-  EXPECT_EQ(refused.status, 503);
-  EXPECT_NE(refused.text.find("full"), std::string::npos) << refused.text;
-  EXPECT_TRUE(counts(s, "failed", some));
-  EXPECT_EQ(s.get("/orders?limit=1").status, 200) << "what is there can be read";
-  disk.has_room();
-  ASSERT_TRUE(counts(s, "accepted", count_of(s, "accepted") + some));
-  load_totals const t = load.end();
-  EXPECT_GT(t.failures, 0u);
-  all_is_well(s, t, before);
+  endures(s, {.clients = 8, .rate = 100}, true, [&] {
+    disk.becomes_full();
+    reply refused;
+    EXPECT_TRUE(eventually_here([&] { return (refused = s.order(apples)).status != 201; }));
+    EXPECT_EQ(refused.status, 503);
+    EXPECT_NE(refused.text.find("full"), std::string::npos) << refused.text;
+    EXPECT_TRUE(counts(s, "failed", some));
+    EXPECT_EQ(s.get("/orders?limit=1").status, 200) << "what is there can be read";
+    disk.has_room();
+  });
 }
 
 // --- servers
@@ -88,35 +96,26 @@ TEST(Faults, the_disk_is_full_and_has_room_again) {
 /// The database is away from `goes` until `comes`.
 template <class F, class G>
 void without_database(service& s, F goes, G comes) {
-  std::size_t const before = baseline(s);
-  load_under_way load(s, {.clients = 8, .rate = 100, .timeout = 1s});
-  ASSERT_TRUE(counts(s, "accepted", some));
-  goes();
-  EXPECT_TRUE(eventually_here([&] { return s.get("/health").status == 503; }));
-  EXPECT_TRUE(eventually_here([&] { return s.stats().at("orders").is_null(); })) << "what is known is told";
-  comes();
-  ASSERT_TRUE(counts(s, "accepted", count_of(s, "accepted") + some));
-  load_totals const t = load.end();
-  EXPECT_GT(t.failures, 0u);
-  all_is_well(s, t, before);
+  endures(s, {.clients = 8, .rate = 100, .timeout = 1s}, true, [&] {
+    goes();
+    EXPECT_TRUE(eventually_here([&] { return s.get("/health").status == 503; }));
+    EXPECT_TRUE(eventually_here([&] { return s.stats().at("orders").is_null(); })) << "what is known is told";
+    comes();
+  });
 }
 
 /// The queue is away from `goes` until `comes`: orders are taken all the same.
 template <class F, class G>
 void without_queue(service& s, F goes, G comes) {
-  std::size_t const before = baseline(s);
-  load_under_way load(s, {.clients = 8, .rate = 20, .timeout = 60s});
-  ASSERT_TRUE(counts(s, "accepted", some));
-  goes();
-  EXPECT_TRUE(eventually_here([&] {
-    json const now = s.stats();
-    return now.at("queue").is_null() && now.at("outbox") > some;
-  }));
-  comes();
-  ASSERT_TRUE(counts(s, "relayed", count_of(s, "relayed") + some));
-  load_totals const t = load.end();
-  EXPECT_EQ(t.failures, 0u) << "clients do not feel it: " << t.last_failure;
-  all_is_well(s, t, before);
+  auto const away = [&] {
+    goes();
+    EXPECT_TRUE(eventually_here([&] {
+      json const now = s.stats();
+      return now.at("queue").is_null() && now.at("outbox") > some;
+    }));
+    comes();
+  };
+  endures(s, {.clients = 8, .rate = 20, .timeout = 60s}, false, away, "relayed");
 }
 
 TEST(Faults, postgres_is_killed_and_comes_again) {
