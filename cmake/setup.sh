@@ -56,15 +56,16 @@ need_packages() {
     "${become[@]}" sh -c "mkdir -p $clusters && echo 'create_main_cluster = false' > $no_cluster"
   fi
   local apt=("${become[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=120)
-  if ! { "${apt[@]}" update && "${apt[@]}" install -y --no-install-recommends "${missing[@]}"; } </dev/null >"$log" 2>&1; then
+  local failed=""
+  { "${apt[@]}" update && "${apt[@]}" install -y --no-install-recommends "${missing[@]}"; } </dev/null >"$log" 2>&1 || failed=yes
+  [ -z "$no_cluster" ] || "${become[@]}" rm -f "$no_cluster"
+  if [ -n "$failed" ]; then
     tail -n 15 "$log" >&2
     rm -f "$log"
-    [ -z "$no_cluster" ] || "${become[@]}" rm -f "$no_cluster"
     is_debian_12 || say "note: this is $(os_name); the package names are those of Debian 12"
     die "apt-get failed (above: its last words). Missing: ${missing[*]}"
   fi
   rm -f "$log"
-  [ -z "$no_cluster" ] || "${become[@]}" rm -f "$no_cluster"
 }
 
 # How many compilers at once: one a processor, but not more than memory bears.

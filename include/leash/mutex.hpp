@@ -32,6 +32,7 @@ struct mutex_core : object {
   wait_queue queue;
   explicit mutex_core(std::source_location where) noexcept : object(object_type::mutex, where) {}
 
+  // Without a look first: a load behind the locked instruction that wrote the word last holds the next one up.
   LEASH_INLINE bool try_lock() noexcept {
     std::uint32_t free = 0;
     return state.compare_exchange_strong(free, locked, std::memory_order_acquire, std::memory_order_relaxed);

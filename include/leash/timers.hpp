@@ -79,7 +79,7 @@ class timer_wheel {
   void unmark(int slot) noexcept;
   void insert(timer_entry*) noexcept;
   void unlink(timer_entry*) noexcept;
-  void count(const timer_entry*, std::size_t change) noexcept;
+  void count(std::ptrdiff_t armed, std::ptrdiff_t awaited) noexcept;
   /// The next slot to come to: its time in grains; false: nothing is armed.
   bool next_slot(int& slot, std::uint64_t& at) const noexcept;
   void publish() noexcept;

@@ -1,11 +1,10 @@
 // Core and dependents: who among the leaked waits for whom.
 //
 // i -> j if j holds what i waits for, is the target that i joins, is a member of the scope that i joins, or has a place
-// that i waits for; and memory
-// that holds something "waits" for those who have a handle to it. Who waits for an event or condition in a tracked block
-// waits for those who have a handle to the block, but for joiners: the one that waits for the end of others does not
-// hold them up by owning memory. The owner of a frame never does. Strongly connected components that no edge leaves are
-// the core.
+// that i waits for; and memory that holds something "waits" for those who have a handle to it. Who waits for an event or
+// condition in a tracked block waits for those who have a handle to the block, but for joiners: the one that waits for the
+// end of others does not hold them up by owning memory. The owner of a frame never does. Strongly connected components
+// that no edge leaves are the core.
 //
 // The edges are walked against their direction, from j to those who wait for it, since that is how the graph lies in
 // memory; the components are the same. Where many wait for many, all those edges go through one vertex, the set of

@@ -3,6 +3,8 @@
 // Goroutines are read in the order of their slots, in batches: while one is read, the frames of the next ones are on
 // their way into the cache, and what was found in a batch is looked up after it, when that has arrived too.
 //
+// One file: frames, buffers, blocks and circles are read by the same few functions into one graph, in an order that counts.
+//
 // Rules of soundness that are kept here (docs/design/proof.md has the interleavings behind them)
 //
 //   Rule 2 (frozen only)

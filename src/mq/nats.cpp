@@ -23,6 +23,8 @@
 //  N5. A server that is killed remembers that a message was acknowledged, but may forget that it removed it from the stream (seen
 //      with 2.9): the message is in the way and is given to nobody. After each connection, whoever takes messages removes those up
 //      to which all are acknowledged.
+//
+// One file: taking, settling and clearing work on one connection, and N3 to N5 bind them to each other.
 #include <leash/blocking.hpp>
 #include <leash/mq.hpp>
 #include <leash/mutex.hpp>

@@ -42,9 +42,12 @@ void timer_wheel::unlink(timer_entry* t) noexcept {
 }
 
 /// Under the lock.
-void timer_wheel::count(const timer_entry* t, std::size_t change) noexcept {
-  count_.store(count_.load(std::memory_order_relaxed) + change, std::memory_order_relaxed);
-  if (!t->upkeep) awaited_.store(awaited_.load(std::memory_order_relaxed) + change, std::memory_order_relaxed);
+void timer_wheel::count(std::ptrdiff_t armed, std::ptrdiff_t awaited) noexcept {
+  auto const add = [](std::atomic<std::size_t>& to, std::ptrdiff_t n) {
+    to.store(to.load(std::memory_order_relaxed) + static_cast<std::size_t>(n), std::memory_order_relaxed);
+  };
+  add(count_, armed);
+  add(awaited_, awaited);
 }
 
 bool timer_wheel::next_slot(int& slot, std::uint64_t& at) const noexcept {
@@ -93,7 +96,7 @@ void timer_wheel::arm(timer_entry* t, std::int64_t when) noexcept {
   t->when = when;
   t->wheel = this;
   insert(t);
-  count(t, 1);
+  count(1, !t->upkeep);
   std::int64_t const earliest = next_.load(std::memory_order_relaxed);
   if (when < earliest) publish();
 }
@@ -101,7 +104,7 @@ void timer_wheel::arm(timer_entry* t, std::int64_t when) noexcept {
 bool timer_wheel::disarm(timer_entry* t) noexcept {
   if (t->place == 0) return false;
   unlink(t);
-  count(t, std::size_t(-1));
+  count(-1, -!t->upkeep);
   // Its time may stay announced: somebody looks once too often, and finds the right one.
   if (count_.load(std::memory_order_relaxed) == 0) next_.store(INT64_MAX, std::memory_order_relaxed);
   return true;
@@ -122,7 +125,7 @@ std::size_t timer_wheel::expire(std::int64_t now) {
   std::size_t total = 0;
   for (bool more = true; more;) {
     goroutine_core* woken[portion];
-    std::size_t woken_count = 0, taken = 0;
+    std::size_t woken_count = 0, taken = 0, awaited = 0;
     timer_entry* later = nullptr;
     {
       spin_guard guard(lock_);
@@ -151,7 +154,7 @@ std::size_t timer_wheel::expire(std::int64_t now) {
           timer_entry* t = due[n] = head;
           head = t->next;
           t->place = 0;
-          count(t, std::size_t(-1));
+          awaited += !t->upkeep;
           __builtin_prefetch(head);
           __builtin_prefetch(t->wakes, 1);
         }
@@ -165,6 +168,7 @@ std::size_t timer_wheel::expire(std::int64_t now) {
         }
       }
       if (!more && until > now_) now_ = until;
+      count(-static_cast<std::ptrdiff_t>(taken), -static_cast<std::ptrdiff_t>(awaited));
       publish();
     }
     for (std::size_t i = 0; i < woken_count; ++i) schedule_last(woken[i]);

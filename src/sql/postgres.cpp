@@ -7,6 +7,8 @@
 //       follows shows that it is well.
 //   Q4. For the same reason a cancellation may come too early, when the server has not read the statement yet: it is
 //       sent again until the statement has ended.
+//
+// One file: Q1 to Q4 are kept by the members of one class together, and nothing else may touch its PGconn.
 #if LEASH_SQL_POSTGRES
 #include <libpq-fe.h>
 #include <poll.h>

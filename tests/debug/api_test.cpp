@@ -37,7 +37,7 @@ TEST(Metrics, PassPromtool) {
   if (!have("promtool")) GTEST_SKIP() << "skipped: promtool is not installed (Debian: prometheus)";
   scene running;
   auto s = serve("127.0.0.1:0");
-  scratch files;
+  folder files;
   auto [text, code] = shell("promtool check metrics < " + files.write("m", get(s.port(), "/metrics").body));
   EXPECT_EQ(code, 0) << text;
 }
@@ -80,7 +80,7 @@ TEST(Api, EverythingIsJson) {
     EXPECT_EQ(r.headers.at("content-type"), "application/json");
     EXPECT_TRUE(well_formed(r.body)) << r.body;
     if (have("node")) {
-      scratch files;
+      folder files;
       auto [text, code] = shell("node -e 'JSON.parse(require(\"fs\").readFileSync(0))' < " + files.write("j", r.body));
       EXPECT_EQ(code, 0) << what << "\n" << text;
     }
@@ -169,7 +169,7 @@ TEST(Api, LeaksComeWithReasonAndPicture) {
   for (const char* wrong : {"0", "999999999", "", "x", "-1", "18446744073709551615"})
     EXPECT_EQ(get(s.port(), "/debug/leash/api/knot?id=" + std::string(wrong)).status, 404) << wrong;
   if (!have("xmllint") || !have("node")) return;
-  scratch files;
+  folder files;
   std::string const all = files.write("knot", knot);
   auto [text, code] = shell("node -e 'process.stdout.write(JSON.parse(require(\"fs\").readFileSync(0)).svg)' < " + all +
                             " | xmllint --noout -");

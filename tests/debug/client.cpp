@@ -159,16 +159,6 @@ std::pair<std::string, int> shell(const std::string& command) {
 }
 bool have(const std::string& program) { return shell("command -v " + program).second == 0; }
 
-scratch::scratch() {
-  std::string pattern = (std::filesystem::temp_directory_path() / "leash_debug_XXXXXX").string();
-  path_ = ::mkdtemp(pattern.data());
-}
-scratch::~scratch() { std::filesystem::remove_all(path_); }
-std::string scratch::write(const std::string& name, const std::string& content) const {
-  std::ofstream(path(name), std::ios::binary) << content;
-  return path(name);
-}
-
 namespace {
 
 task<> relay(receiver<int> in, sender<int> out) {

@@ -5,7 +5,7 @@
 #include <thread>
 #include <vector>
 
-#include "support/support.hpp"
+#include "support/files.hpp"
 
 namespace leash::test {
 
@@ -50,18 +50,6 @@ std::string gunzip(const std::string&);
 /// Runs `command` by the shell: its output, both kinds, and its exit code.
 std::pair<std::string, int> shell(const std::string& command);
 bool have(const std::string& program);
-
-/// A folder of its own, gone afterwards.
-class scratch {
- public:
-  scratch();
-  ~scratch();
-  std::string write(const std::string& name, const std::string& content) const;
-  std::string path(const std::string& name) const { return path_ + "/" + name; }
-
- private:
-  std::string path_;
-};
 
 /// A program that runs until stop(): two goroutines, alice and bob, that wait for each other, and who waits for them; live ones in
 /// recv, in sleep and in a lock; with labels.

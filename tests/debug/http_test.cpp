@@ -45,8 +45,8 @@ TEST(Serve, WhatIsNoAddressIsRefused) {
     EXPECT_THROW((void)serve(bad), std::invalid_argument) << bad;
 }
 TEST(Serve, ListensOnAUnixSocketOfThisUser) {
-  scratch files;
-  std::string const path = files.path("debug.sock");
+  folder files;
+  std::string const path = files.file("debug.sock");
   {
     scene running;
     auto s = serve("unix:" + path);
@@ -67,8 +67,8 @@ TEST(Serve, ListensOnAUnixSocketOfThisUser) {
   EXPECT_FALSE(std::filesystem::exists(path)) << "gone with the server";
 }
 TEST(Serve, AUnixSocketThatWasLeftBehindIsReplacedAnotherFileIsNot) {
-  scratch files;
-  std::string const path = files.path("debug.sock");
+  folder files;
+  std::string const path = files.file("debug.sock");
   int const fd = ::socket(AF_UNIX, SOCK_STREAM, 0);
   sockaddr_un to{};
   to.sun_family = AF_UNIX;
@@ -83,7 +83,7 @@ TEST(Serve, AUnixSocketThatWasLeftBehindIsReplacedAnotherFileIsNot) {
   EXPECT_TRUE(std::filesystem::is_regular_file(text));
   EXPECT_THROW((void)serve("unix:"), std::invalid_argument);
   EXPECT_THROW((void)serve("unix:" + std::string(200, 'x')), std::invalid_argument);
-  EXPECT_THROW((void)serve("unix:" + files.path("none/at/all")), std::system_error);
+  EXPECT_THROW((void)serve("unix:" + files.file("none/at/all")), std::system_error);
 }
 TEST(Serve, BeyondLoopbackATokenIsNeeded) {
   EXPECT_THROW((void)serve("0.0.0.0:0"), std::invalid_argument);

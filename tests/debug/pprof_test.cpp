@@ -317,7 +317,7 @@ TEST(GoTool, ReadsTheProfiles) {
     GTEST_SKIP() << "skipped: this go has no pprof, or builds it for too long";
   scene running(5);
   auto s = serve("127.0.0.1:0");
-  scratch files;
+  folder files;
   for (std::string kind : {"goroutine", "goroutineleak"}) {
     std::string const file = files.write(kind, get(s.port(), "/debug/pprof/" + kind).body);
     for (std::string form : {"-top", "-traces", "-raw", "-tags"}) {
@@ -326,11 +326,11 @@ TEST(GoTool, ReadsTheProfiles) {
       EXPECT_NE(text.find(form == "-tags" ? "alice" : "relay"), text.npos) << form << "\n" << text;
     }
   }
-  auto [top, code] = shell("go tool pprof -top -tagfocus='state=chan receive' " + files.path("goroutine"));
+  auto [top, code] = shell("go tool pprof -top -tagfocus='state=chan receive' " + files.file("goroutine"));
   EXPECT_NE(top.find("leash::test::receive"), top.npos) << top;
   EXPECT_EQ(top.find("sleep"), top.npos) << top;
   auto [fetched, fetched_code] = shell(
-      "cd " + files.path("") + " && PPROF_TMPDIR=. go tool pprof -top http://localhost:" + std::to_string(s.port()) +
+      "cd " + files.file("") + " && PPROF_TMPDIR=. go tool pprof -top http://localhost:" + std::to_string(s.port()) +
       "/debug/pprof/goroutine");
   EXPECT_EQ(fetched_code, 0) << fetched;
   EXPECT_NE(fetched.find("relay"), fetched.npos) << fetched;

@@ -257,8 +257,8 @@ TEST(GoTool, ReadsBlockMutexAndCpuProfiles) {
   busy running;
   auto s = serve("127.0.0.1:0");
   std::string const at = "http://localhost:" + std::to_string(s.port()) + "/debug/pprof/";
-  scratch const files;
-  std::string const pprof = "PPROF_TMPDIR=" + files.path("") + " go tool pprof ";
+  folder const files;
+  std::string const pprof = "PPROF_TMPDIR=" + files.file("") + " go tool pprof ";
   auto const [block, c1] = shell(pprof + "-top '" + at + "block?seconds=1&rate=1000'");
   EXPECT_EQ(c1, 0) << block;
   EXPECT_NE(block.find("hold_and_wait"), std::string::npos) << block;

@@ -251,9 +251,9 @@ bool go_is_here() {
 
 TEST(GoTool, OpensATraceAndItsProfiles) {
   if (!go_is_here()) GTEST_SKIP() << "skipped: no go on this machine";
-  scratch const files;
+  folder const files;
   std::string const file = files.write("trace", written(recorded_at(2, 200), trace_format::go));
-  auto const [profile, code] = shell("cd " + files.path(".") + " && go tool trace -pprof=sync " + file +
+  auto const [profile, code] = shell("cd " + files.file(".") + " && go tool trace -pprof=sync " + file +
                                      " > sync.pb.gz && go tool pprof -top -nodefraction=0 sync.pb.gz");
   EXPECT_EQ(code, 0) << profile;
   EXPECT_NE(profile.find("delay"), std::string::npos) << profile;
@@ -352,9 +352,9 @@ std::vector<std::string> fly(flight_options o, bool leak) {
 }
 
 TEST(FlightRecorder, WritesTheLastSecondsWhenALeakIsProved) {
-  scratch const files;
+  folder const files;
   for (trace_format f : {trace_format::perfetto, trace_format::go}) {
-    auto const written = fly({.file = files.path("flight"), .format = f, .most_files = 1}, true);
+    auto const written = fly({.file = files.file("flight"), .format = f, .most_files = 1}, true);
     ASSERT_EQ(written.size(), 1u);
     std::ifstream in(written[0], std::ios::binary);
     std::string const bytes((std::istreambuf_iterator<char>(in)), {});
@@ -374,9 +374,9 @@ TEST(FlightRecorder, WritesTheLastSecondsWhenALeakIsProved) {
   }
 }
 TEST(FlightRecorder, WritesNothingWhereNothingLeaks) {
-  scratch const files;
-  EXPECT_TRUE(fly({.file = files.path("flight")}, false).empty());
-  EXPECT_TRUE(std::filesystem::is_empty(files.path("")));
+  folder const files;
+  EXPECT_TRUE(fly({.file = files.file("flight")}, false).empty());
+  EXPECT_TRUE(std::filesystem::is_empty(files.file("")));
 }
 
 }  // namespace leash::test::trace_tests

@@ -1,5 +1,6 @@
 // A request's context: what ends it, and that whatever the handler waits in ends with it.
 #include "http.hpp"
+#include "support/files.hpp"
 
 namespace leash::test::http_tests {
 
@@ -19,9 +20,7 @@ struct notes {
 
 template <class F>
 static bool soon(F f) {
-  for (auto const end = std::chrono::steady_clock::now() + longest_wait; !f(); std::this_thread::sleep_for(1ms))
-    if (std::chrono::steady_clock::now() > end) return false;
-  return true;
+  return eventually_here(f, longest_wait);
 }
 
 /// Handlers that wait in all ways, for ever.

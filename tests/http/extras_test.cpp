@@ -3,10 +3,10 @@
 
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
 #include <leash/net/tls.hpp>
 
 #include "http.hpp"
+#include "support/files.hpp"
 
 namespace leash::test::http_tests {
 
@@ -32,20 +32,6 @@ static std::string unpacked(std::string_view in, int window = 15 + 32) {
   return r == Z_STREAM_END ? out : "no end after " + out;
 }
 
-/// A folder that goes with the test.
-struct folder {
-  std::filesystem::path root;
-  folder() {
-    std::string name = (std::filesystem::temp_directory_path() / "leash-http-XXXXXX").string();
-    root = ::mkdtemp(name.data());
-  }
-  ~folder() { std::filesystem::remove_all(root); }
-  void write(const std::string& name, std::string_view text) const {
-    std::filesystem::create_directories((root / name).parent_path());
-    std::ofstream(root / name) << text;
-  }
-};
-
 LEASH_TEST_REAL(Files, AreServedWithTypeAndTag) {
   folder f;
   f.write("pub/index.html", "<p>home");
@@ -53,7 +39,7 @@ LEASH_TEST_REAL(Files, AreServedWithTypeAndTag) {
   f.write("pub/t.txt", "0123456789");
   f.write("pub/large.bin", std::string(300'000, 'x') + "end");
   router r;
-  r.get("/s/{path...}", http::files(f.root / "pub"));
+  r.get("/s/{path...}", http::files(f.path() / "pub"));
   co_await serving(std::move(r), {}, [](std::uint16_t port) {
     raw c(port);
     EXPECT_EQ(c.ask(get("/s/")).body, "<p>home");
@@ -86,7 +72,7 @@ LEASH_TEST_REAL(Files, ARangeOfThemIsServed) {
   f.write("empty", "");
   f.write("large", std::string(100'000, 'x') + std::string(100'000, 'y'));
   router r;
-  r.get("/{path...}", http::files(f.root));
+  r.get("/{path...}", http::files(f.path()));
   co_await serving(std::move(r), {}, [](std::uint16_t port) {
     raw c(port);
     std::string const tag = c.ask(get("/t")).field("ETag");
@@ -121,11 +107,11 @@ LEASH_TEST_REAL(Files, NothingOutsideIsReached) {
   f.write("secret.txt", "secret");
   f.write("pub/.hidden", "secret");
   f.write("pub/.git/config", "secret");
-  std::filesystem::create_symlink(f.root / "secret.txt", f.root / "pub/link");
-  std::filesystem::create_symlink("..", f.root / "pub/up");
-  std::filesystem::create_symlink("ok.txt", f.root / "pub/inside");
+  std::filesystem::create_symlink(f.path() / "secret.txt", f.path() / "pub/link");
+  std::filesystem::create_symlink("..", f.path() / "pub/up");
+  std::filesystem::create_symlink("ok.txt", f.path() / "pub/inside");
   router r;
-  r.get("/s/{path...}", http::files(f.root / "pub"));
+  r.get("/s/{path...}", http::files(f.path() / "pub"));
   co_await serving(std::move(r), {}, [](std::uint16_t port) {
     raw c(port);
     EXPECT_EQ(c.ask(get("/s/ok.txt")).body, "ok");
@@ -140,7 +126,7 @@ LEASH_TEST_REAL(Files, NothingOutsideIsReached) {
       if (a.field("Connection") == "close") c = raw(port);
     }
   });
-  EXPECT_THROW((void)http::files(f.root / "none"), std::system_error);
+  EXPECT_THROW((void)http::files(f.path() / "none"), std::system_error);
 }
 
 LEASH_TEST_REAL(Compression, IsUsedWhereItIsWorthItAndTaken) {
@@ -347,7 +333,7 @@ LEASH_TEST_REAL(WebSocket, EndsWithItsClientWithItsServerAndWithAnException) {
 
 LEASH_TEST_REAL(Tls, IsServedAndVerified) {
   folder f;
-  std::string const key = (f.root / "key.pem").string(), chain = (f.root / "chain.pem").string();
+  std::string const key = (f.path() / "key.pem").string(), chain = (f.path() / "chain.pem").string();
   std::string const make =
       "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost "
       "-addext subjectAltName=DNS:localhost,IP:127.0.0.1 -keyout " +

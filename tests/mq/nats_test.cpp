@@ -167,12 +167,17 @@ TEST(MqNats, what_came_for_a_consumer_without_a_free_place_is_given_back_when_it
     auto q = co_await one_in_each_partition(server);
     consumer c(q, {.concurrency = 1, .visibility = 1h});
     cancel_source cs;
+    std::atomic<bool> begun = false;  // the server counts a message as in flight before anyone here has read it
     co_await with_scope([&](scope& s) -> task<> {
       auto h = s.go([&]() -> task<bool> {
-        co_return co_await with_cancel(
-            cs, [&]() -> task<> { co_await c.run([](const message&) -> task<> { co_await sleep(1h); }); });
+        co_return co_await with_cancel(cs, [&]() -> task<> {
+          co_await c.run([&](const message&) -> task<> {
+            begun = true;
+            co_await sleep(1h);
+          });
+        });
       });
-      for (mq::queue_counts n; n.in_flight != 4; n = co_await q.count()) co_await sleep(1ms);
+      for (mq::queue_counts n; n.in_flight != 4 || !begun; n = co_await q.count()) co_await sleep(1ms);
       cs.cancel();
       co_await h.join();
     });

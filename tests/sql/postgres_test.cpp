@@ -3,10 +3,10 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include <filesystem>
 #include <mutex>
 
 #include "database.hpp"
+#include "support/files.hpp"
 
 namespace leash::test::sql_tests {
 
@@ -207,25 +207,20 @@ POSTGRES_TEST(Server, EndsAStatementThatCannotBeCancelledWithItsConnection) {
 class silent_server {
  public:
   silent_server() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "leash_sql_XXXXXX").string();
-    folder_ = mkdtemp(pattern.data());
     sockaddr_un a{};
     a.sun_family = AF_UNIX;
-    std::string const path = folder_ + "/.s.PGSQL.5432";
+    std::string const path = folder_.file(".s.PGSQL.5432");
     path.copy(a.sun_path, sizeof a.sun_path - 1);
     fd_ = socket(AF_UNIX, SOCK_STREAM, 0);
     EXPECT_EQ(bind(fd_, reinterpret_cast<sockaddr*>(&a), sizeof a), 0);
     EXPECT_EQ(::listen(fd_, 100), 0);
   }
   silent_server(const silent_server&) = delete;
-  ~silent_server() {
-    ::close(fd_);
-    std::filesystem::remove_all(folder_);
-  }
-  std::string address() const { return "host=" + folder_ + " user=leash dbname=postgres"; }
+  ~silent_server() { ::close(fd_); }
+  std::string address() const { return "host=" + folder_.path().string() + " user=leash dbname=postgres"; }
 
  private:
-  std::string folder_;
+  folder folder_;
   int fd_;
 };
 
