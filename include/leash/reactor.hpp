@@ -23,8 +23,8 @@ class reactor {
 
   /// Runs what is ready, without waiting.
   virtual void poll() noexcept = 0;
-  /// Waits until something is ready and runs it, until interrupted, or until the time has come (on the steady clock;
-  /// INT64_MAX: never).
+  /// Waits until something is ready and runs that, if not all that is; until interrupted; or until the time has come (on the
+  /// steady clock; INT64_MAX: never).
   virtual void wait(std::int64_t until) noexcept = 0;
   /// Any thread.
   virtual void interrupt() noexcept = 0;

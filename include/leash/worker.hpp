@@ -84,6 +84,7 @@ struct worker {
   bool asleep = false;                        // under runtime::idle_lock
   std::uint64_t lingered_steps = UINT64_MAX;  // of all workers, when it last went to sleep outside of the reactor
   bool in_reactor = false;
+  std::uint32_t polls_seen = 0;         // runtime::polls when it last polled, or asked whether others do
   goroutine_core* completed = nullptr;  // claimed in the reactor, by `next`: runnable when that has returned
   goroutine_core* last_completed = nullptr;
 
@@ -163,6 +164,7 @@ struct runtime {
   worker* sentry = nullptr;             // under idle_lock; a sleeper
   std::atomic<worker*> seat{nullptr};   // written under idle_lock: the sleeper that waits in the reactor
   std::int64_t seat_until = INT64_MAX;  // under idle_lock: when it gets up by itself
+  std::atomic<std::uint32_t> polls{0};  // looks at the reactor and waits in it, mod 2^32; written in its turn
   std::atomic<std::int64_t> sentry_until{
       INT64_MAX};                                  // written under idle_lock: when it looks up next; without one never
   std::atomic<std::int64_t> quiet_again{0};        // no quiet check before: it may be dear

@@ -46,8 +46,8 @@ void asio_reactor::poll() noexcept {
 
 void asio_reactor::wait(std::int64_t until) noexcept {
   arm(until);
+  // What else is ready comes with the next poll: one more here would ask the kernel once more for each event.
   context_.run_one();
-  context_.poll();
   settle_cancelled();
 }
 

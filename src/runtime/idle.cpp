@@ -69,13 +69,25 @@ void unlink_sleeper(runtime& rt, worker& w) noexcept {
   }
 }
 
+// In the reactor's turn.
+void count_poll(worker& w) noexcept {
+  w.polls_seen = w.rt->polls.load(std::memory_order_relaxed) + 1;
+  w.rt->polls.store(w.polls_seen, std::memory_order_relaxed);
+}
+// Another worker has looked at the reactor since this one did, or asked last, and will do so again when it has no more to
+// do. Events that are taken from it are handled on two processors in turns, for nothing.
+bool others_poll(worker& w) noexcept {
+  std::uint32_t const polls = w.rt->polls.load(std::memory_order_relaxed);
+  return std::exchange(w.polls_seen, polls) != polls;
+}
+
 // Looks after workers that do not get on. True: found something to run here.
-goroutine_core* keep_watch(worker& w) noexcept {
+goroutine_core* keep_watch(worker& w, bool at_reactor) noexcept {
   runtime& rt = *w.rt;
   std::int64_t const now = look_at_clock(rt);
   for (std::uint32_t i = 0; i < rt.worker_count; ++i)
     if (rt.workers[i].timers.next_time() <= now) rt.workers[i].timers.expire(now);
-  goroutine_core* found = poll_reactor(w) ? take_completed(w) : nullptr;
+  goroutine_core* found = at_reactor && poll_reactor(w) ? take_completed(w) : nullptr;
   for (std::uint32_t i = 0; i < rt.worker_count; ++i) {
     worker& other = rt.workers[i];
     if (&other == &w) continue;
@@ -146,6 +158,7 @@ bool poll_reactor(worker& w) noexcept {
   reactor* io = w.rt->io.load(std::memory_order_acquire);
   if (io == nullptr || w.rt->seat.load(std::memory_order_relaxed) != nullptr || !io->turn.try_lock()) return false;
   w.in_reactor = true;
+  count_poll(w);
   io->poll();
   w.in_reactor = false;
   io->turn.unlock();
@@ -178,9 +191,14 @@ goroutine_core* take_completed(worker& w) noexcept {
   std::uint32_t n = 1;
   for (goroutine_core* g = first->next; g != nullptr; ++n) {
     goroutine_core* next = g->next;
-    schedule_last(g);
+    schedule_completed(w, g);
     g = next;
   }
+  // A few are run here before another worker would have got up.
+  if (n > long_queue)
+    w.rt->notify();
+  else if (n > 1)
+    w.rt->notify_watch();
   w.rt->in_flight.fetch_sub(n, std::memory_order_release);
   return first;
 }
@@ -197,7 +215,7 @@ void runtime::stop() noexcept {
   }
 }
 
-void sleep_until(worker& w, std::int64_t until) noexcept {
+void sleep_until(worker& w, std::int64_t until, bool at_reactor) noexcept {
   runtime& rt = *w.rt;
   reactor* seat = nullptr;
   {
@@ -208,7 +226,8 @@ void sleep_until(worker& w, std::int64_t until) noexcept {
     w.asleep = true;
     rt.idle.fetch_add(runtime::one_sleeper, std::memory_order_relaxed);
     bool const all_asleep = (rt.idle.load(std::memory_order_relaxed) & runtime::sleeper_mask) == rt.worker_count;
-    if (rt.seat.load(std::memory_order_relaxed) == nullptr) seat = rt.io.load(std::memory_order_acquire);
+    if (rt.seat.load(std::memory_order_relaxed) == nullptr && (at_reactor || all_asleep))
+      seat = rt.io.load(std::memory_order_acquire);
     if (rt.sim == nullptr) {
       bool polls = !all_asleep;
       if (rt.io.load(std::memory_order_relaxed) != nullptr) {
@@ -254,6 +273,7 @@ void sleep_until(worker& w, std::int64_t until) noexcept {
       // Woken before its turn, its interrupt may have let out somebody else.
       if (w.wake_word.load(std::memory_order_acquire) != 0) break;
       w.in_reactor = true;
+      count_poll(w);
       seat->wait(until);
       w.in_reactor = false;
       break;
@@ -272,15 +292,20 @@ void sleep_until(worker& w, std::int64_t until) noexcept {
 
 goroutine_core* idle(worker& w) noexcept {
   runtime& rt = *w.rt;
-  bool spin = rt.worker_count > 1;
+  bool spin = rt.worker_count > 1, at_reactor = !others_poll(w);
   w.poll = shortest_poll;
   for (;;) {
-    if (poll_reactor(w))
+    if (at_reactor && poll_reactor(w))
       if (goroutine_core* g = take_completed(w)) return leave(rt, g);
     if (spin) {
-      std::uint32_t const spinners =
-          (rt.idle.load(std::memory_order_relaxed) & runtime::spinner_mask) / runtime::one_spinner;
-      if (spinners * 2 < rt.worker_count) {
+      std::uint32_t const others = rt.idle.load(std::memory_order_relaxed);
+      std::uint32_t const spinners = (others & runtime::spinner_mask) / runtime::one_spinner;
+      // Where there is a reactor, who can wait in it does so: what others push wakes it there, and nobody else hears of
+      // events. Nor is there anything to be taken from others who all sleep.
+      bool const better_sleeps =
+          rt.io.load(std::memory_order_relaxed) != nullptr && (rt.seat.load(std::memory_order_relaxed) == nullptr ||
+                                                               (others & runtime::sleeper_mask) + 1 == rt.worker_count);
+      if (spinners * 2 < rt.worker_count && !better_sleeps) {
         rt.idle.fetch_add(runtime::one_spinner, std::memory_order_relaxed);
         goroutine_core* found = nullptr;
         for (int round = 0; round < spin_rounds && found == nullptr && !rt.stopping.load(std::memory_order_relaxed);
@@ -322,10 +347,11 @@ goroutine_core* idle(worker& w) noexcept {
         until = std::min(until, rt.quiet_again.load(std::memory_order_relaxed));
       }
     }
-    sleep_until(w, until);
+    sleep_until(w, until, at_reactor);
     if (rt.stopping.load(std::memory_order_acquire) && !anything_to_do(rt)) return nullptr;
     if (goroutine_core* g = take_completed(w)) return leave(rt, g);
-    if (goroutine_core* g = keep_watch(w)) {
+    at_reactor = !others_poll(w);
+    if (goroutine_core* g = keep_watch(w, at_reactor)) {
       w.poll = shortest_poll;
       return leave(rt, g);
     }

@@ -5,9 +5,12 @@
 namespace leash {
 
 inline constexpr std::uint16_t operations_per_resumption = 256;
+inline constexpr std::uint32_t long_queue = 16;  // woken goroutines of which some are better moved at once
 
 /// Runs g until it parks, yields or ends.
 void run_goroutine(worker&, goroutine_core* g) noexcept;
+/// To the back of its worker's queue, and nobody is woken for it: one word about all that was completed is enough.
+void schedule_completed(worker&, goroutine_core* g) noexcept;
 /// Sends the goroutine that ran on this worker to the back of its queue.
 void schedule_yielded(worker&, goroutine_core* g) noexcept;
 /// The next goroutine to run; null when the runtime stops. Sleeps.
@@ -23,7 +26,8 @@ goroutine_core* take_overflowed(worker&, bool newest) noexcept;
 /// Nothing was found: spins, keeps watch, sleeps. Null when the runtime stops.
 goroutine_core* idle(worker&) noexcept;
 /// Joins the sleepers until woken, or until the time has come; returns at once if there is work or the runtime stops.
-void sleep_until(worker&, std::int64_t until) noexcept;
+/// at_reactor: in the reactor, if its seat is free. The last one that goes to sleep does so in any case.
+void sleep_until(worker&, std::int64_t until, bool at_reactor = true) noexcept;
 
 /// What the reactor has woken: one of them, the others are in the queue. Null: nothing.
 goroutine_core* take_completed(worker&) noexcept;

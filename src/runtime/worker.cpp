@@ -28,7 +28,6 @@ std::atomic<std::uint64_t> ids{1};
 
 constexpr std::uint32_t chain_limit = 64;
 constexpr std::uint32_t look_around_every = 61;
-constexpr std::uint32_t long_queue = 16;           // woken goroutines of which some are better moved at once
 constexpr std::uint32_t steal_patience = 10;       // looks, about 10 us; longer than chain_limit short turns
 constexpr std::uint32_t most_woken = 31;           // that run in a row while new ones wait
 constexpr std::int64_t longest_fresh = 5'000'000;  // ns that the oldest new goroutine waits while newer ones run
@@ -184,17 +183,23 @@ static void schedule_from_outside(runtime& rt, goroutine_core* g) {
   rt.inject(g);
 }
 
+/// What is recorded, or simulated, when g becomes runnable. True: the simulation has it, and there is no more to do.
+LEASH_INLINE static bool is_unusual(worker& w, goroutine_core* g) {
+  if (w.unusual.load(std::memory_order_relaxed) == 0) [[likely]]
+    return false;
+  if (w.rt->sim != nullptr) {
+    w.rt->sim->ready.push_back(g);
+    return true;
+  }
+  note_wake(&w, g);
+  return false;
+}
+
 void schedule(goroutine_core* g) {
   runtime* rt = runtime_at(g->runtime_index);
   worker* w = this_worker;
   if (w == nullptr || w->rt != rt) return schedule_from_outside(*rt, g);
-  if (w->unusual.load(std::memory_order_relaxed) != 0) [[unlikely]] {
-    if (rt->sim != nullptr) {
-      rt->sim->ready.push_back(g);
-      return;
-    }
-    note_wake(w, g);
-  }
+  if (is_unusual(*w, g)) return;
   goroutine_core* before;
   if (w->single) {
     before = w->next.load(std::memory_order_relaxed);
@@ -215,14 +220,14 @@ void schedule_last(goroutine_core* g) {
   runtime* rt = runtime_at(g->runtime_index);
   worker* w = this_worker;
   if (w == nullptr || w->rt != rt) return schedule_from_outside(*rt, g);
-  if (w->unusual.load(std::memory_order_relaxed) != 0) [[unlikely]] {
-    if (rt->sim != nullptr) {
-      rt->sim->ready.push_back(g);
-      return;
-    }
-    note_wake(w, g);
-  }
+  if (is_unusual(*w, g)) return;
   push_local(*w, g);
+}
+
+void schedule_completed(worker& w, goroutine_core* g) noexcept {
+  if (is_unusual(w, g)) return;
+  if (!w.queue.push(g)) [[unlikely]]
+    push_local(w, g);
 }
 
 void schedule_yielded(worker& w, goroutine_core* g) noexcept {

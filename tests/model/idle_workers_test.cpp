@@ -217,6 +217,9 @@ enum leaving : unsigned {
   relief_keeps_bit = 8192,  // who takes the role of sentry over from the seat, and sleeps for long, leaves it announced
   interrupt_is_lost = 16384,   // an interrupt does not last until somebody waits
   waits_without_look = 32768,  // who has the turn does not look whether it was woken before that
+  silent_completion = 65536,   // what an event has brought is pushed without a word
+  last_stays_outside =
+      131072,  // whoever goes to sleep last does not wait in the reactor because another one has polled before
 };
 
 struct scheduler {
@@ -249,7 +252,7 @@ struct scheduler {
   place queued[2 * most], next[most], timer[most];
   // The reactor, if there is one: an event is taken by who waits in it or polls it. Who waits is let out by an event or an
   // interrupt; either lasts until somebody waits.
-  bool has_reactor = false, lingers = false;
+  bool has_reactor = false, lingers = false, shares = false;
   atomic<int> seat{-1};
   var<bool> seat_polls{false};
   atomic<bool> let_out{false};
@@ -322,13 +325,17 @@ struct scheduler {
       if (p.take()) return true;
     return false;
   }
-  // 'q' pushes, 'n' fills the next slot, 't' arms a timer. A thread that is no worker pushes only, or ('i') is what
+  // 'q' pushes, 'w' pushes what an event has brought: who is on watch will see it. 'n' fills the next slot, 't' arms a timer. A thread that is no worker pushes only, or ('i') is what
   // happens outside.
   void act(int me, const char* script) {
     for (int i = 0; script[i] != '\0'; ++i) switch (script[i]) {
         case 'q':
           queued[2 * me + i].full.store(true, std::memory_order_release);
           notify();
+          break;
+        case 'w':
+          queued[2 * me + i].full.store(true, std::memory_order_release);
+          if (!(how & silent_completion)) notify_watch();
           break;
         case 'n':
           make_next(me);
@@ -344,10 +351,10 @@ struct scheduler {
   }
   void will_act(int me, const char* script) {
     for (int i = 0; script[i] != '\0'; ++i)
-      (script[i] == 'q'   ? queued[2 * me + i]
-       : script[i] == 'n' ? next[me]
-       : script[i] == 'i' ? event[i]
-                          : timer[me])
+      (script[i] == 'q' || script[i] == 'w' ? queued[2 * me + i]
+       : script[i] == 'n'                   ? next[me]
+       : script[i] == 'i'                   ? event[i]
+                                            : timer[me])
           .used = true;
   }
 
@@ -381,10 +388,10 @@ struct scheduler {
     idle_lock.unlock();
     if (chosen == in_seat) interrupt();
   }
-  bool keep_watch(int me) {
+  bool keep_watch(int me, bool at_reactor) {
     for (place& t : timer)
       if (t.seen_full() && choose(2) == 0 && t.take()) make_next(me);
-    if (poll_reactor()) return true;
+    if (at_reactor && poll_reactor()) return true;
     for (int k = 0; k < workers; ++k)
       if (k != me && next[k].take()) return true;
     return false;
@@ -424,21 +431,24 @@ struct scheduler {
   // Returns with something to run, the worker's `done`th. `sleeps`: it begins asleep.
   void find(int me, unsigned done, bool sleeps) {
     bool relied = false, spin = true, polls = false, got = false;
+    // Whether another one has polled meanwhile is left open.
+    bool at_reactor = !shares || sleeps || choose(2) == 0;
     auto at = [&](unsigned line, bool b = false) {
       forget(line << 7 | done << 5 | spin << 4 | relied << 3 | polls << 2 | sleeps << 1 | b);
     };
-    at(1);
+    at(1, at_reactor);
     if (!sleeps && (next[me].take() || steal())) return;
     for (;;) {
       if (!sleeps) {
-        at(20);
-        if (poll_reactor()) return leave(relied);
-        at(2);
-        if (look_around(spin, relied, at)) return leave(relied);
-        at(3);
+        at(20, at_reactor);
+        if (at_reactor && poll_reactor()) return leave(relied);
+        at(2, at_reactor);
+        if (look_around(spin, relied, [&](unsigned line, bool b = false) { at(line + 32 * at_reactor, b); }))
+          return leave(relied);
+        at(3, at_reactor);
         polls = any(timer);
-        at(4);
-        go_to_sleep(me, polls);
+        at(4, at_reactor);
+        go_to_sleep(me, polls, at_reactor);
         at(5);
         atomics::heavy_barrier();
         at(6);
@@ -476,17 +486,20 @@ struct scheduler {
       if (get_up(me)) relied = true;
       if (got) return leave(relied);
       at(10);
-      if (keep_watch(me)) return leave(relied);
-      at(11);
+      at_reactor = !shares || choose(2) == 0;
+      if (keep_watch(me, at_reactor)) return leave(relied);
+      at(11, at_reactor);
       if (next[me].take()) return leave(relied);
-      at(12);
+      at(12, at_reactor);
       spin = wake[me].load(std::memory_order_relaxed) != 0;
     }
   }
   template <class At>
   bool look_around(bool& spin, bool& relied, At at) {
-    if (std::exchange(spin, false) &&
-        (idle.load(std::memory_order_relaxed) & spinner_mask) / one_spinner * 2 < unsigned(workers)) {
+    std::uint32_t const seen = idle.load(std::memory_order_relaxed);
+    bool const better_sleeps =
+        has_reactor && (seat.load(std::memory_order_relaxed) == -1 || int(seen & sleeper_mask) + 1 == workers);
+    if (std::exchange(spin, false) && (seen & spinner_mask) / one_spinner * 2 < unsigned(workers) && !better_sleeps) {
       idle.fetch_add(one_spinner, std::memory_order_relaxed);
       at(13);
       bool const found = steal();
@@ -501,14 +514,14 @@ struct scheduler {
     at(17);
     return steal();
   }
-  void go_to_sleep(int me, bool polls) {
+  void go_to_sleep(int me, bool polls, bool at_reactor) {
     idle_lock.lock();
     wake[me].store(0, std::memory_order_relaxed);
     asleep[me] = true;
     bool const all_asleep =
         int((idle.fetch_add(one_sleeper, std::memory_order_relaxed) + one_sleeper) & sleeper_mask) == workers;
     int const in_seat = seat.load(std::memory_order_relaxed);
-    bool const seated = has_reactor && in_seat == -1;
+    bool const seated = has_reactor && in_seat == -1 && (at_reactor || (all_asleep && !(how & last_stays_outside)));
     bool watches = !all_asleep;
     if (has_reactor) watches = seated ? watches && sentry == -1 : watches || lingers;
     polls = polls || watches;
@@ -553,6 +566,7 @@ struct crew {
   bool asleep = false;                       // all of them, at the beginning
   bool reactor = false;                      // worker 0 has the seat, if all sleep
   bool lingers = false;                      // who sleeps outside of the reactor stays on watch for a while
+  bool shares = false;                       // any worker may have seen that another one polls, and stay outside
   memory mem = memory::tso;
   int preemptions = -1;
 };
@@ -565,6 +579,7 @@ model::result work(crew c, unsigned how = as_it_is) {
     auto& s = r.make<scheduler>(n, how);
     s.has_reactor = c.reactor;
     s.lingers = c.lingers;
+    s.shares = c.shares;
     for (int me = 0; me < idle_ones; ++me)
       r.thread(me == 0   ? "worker 0"
                : me == 1 ? "worker 1"
@@ -695,12 +710,18 @@ constexpr crew event_and_push{.foreign = "iq", .asleep = true, .reactor = true};
 constexpr crew next_slot_and_event{.busy = {"n"}, .foreign = "i", .reactor = true, .preemptions = 2};
 // Who takes the first event fills its next slot and does not get on.
 constexpr crew event_then_next{.foreign = "i", .then = "n", .asleep = true, .reactor = true};
+// Of two goroutines that events have woken one runs and does not get on.
+constexpr crew event_then_another{.foreign = "i", .then = "w", .asleep = true, .reactor = true};
 constexpr crew event_then_timer{.foreign = "i", .then = "t", .asleep = true, .reactor = true};
 // The sentry has a timer, another one the seat.
 constexpr crew timer_and_event{.foreign = "i", .armed = true, .asleep = true, .reactor = true};
 
 crew lingering(crew c) {
   c.lingers = true;
+  return c;
+}
+crew sharing(crew c) {
+  c.shares = true;
   return c;
 }
 crew bounded(crew c, int preemptions) {
@@ -710,10 +731,11 @@ crew bounded(crew c, int preemptions) {
 
 void expect_no_event_lost(unsigned how) {
   for (crew c : {two_events, push_and_event, event_and_push, next_slot_and_event, event_then_next, event_then_timer,
-                 timer_and_event}) {
+                 event_then_another, timer_and_event}) {
     if (!long_run()) c.preemptions = 2;
     EXPECT_PROVEN(work(c, how));
     EXPECT_PROVEN(work(bounded(lingering(c), 2), how));
+    EXPECT_PROVEN(work(sharing(bounded(lingering(c), long_run() ? 2 : 1)), how));
   }
   EXPECT_PROVEN(work({.foreign = "i", .quota = {1, 0}, .asleep = true, .reactor = true}, how));
   EXPECT_PROVEN(work({.foreign = "iq", .quota = {2, 0}, .asleep = true, .reactor = true}, how));
@@ -740,6 +762,20 @@ TEST(reactor_seat, a_sentry_that_sleeps_for_long_is_not_announced) {
   constexpr crew relieved{.foreign = "ii", .reactor = true, .preemptions = 2};
   EXPECT_PROVEN(work(relieved));
   EXPECT_FOUND("deadlock", work(relieved, relief_keeps_bit));
+}
+
+// Who is on watch sees what events have brought besides; but somebody must be.
+TEST(reactor_seat, what_came_with_an_event_waits_for_whoever_is_on_watch) {
+  EXPECT_PROVEN(work({.busy = {"w"}, .quota = {1, 0}, .reactor = true, .preemptions = 2}));
+  EXPECT_FOUND("deadlock", work(event_then_another, silent_completion));
+  if (long_run()) EXPECT_PROVEN(work({.busy = {"ww"}, .reactor = true, .preemptions = 2}));
+}
+
+// Each of two may have seen the other one poll before.
+TEST(reactor_seat, whoever_goes_to_sleep_last_takes_it) {
+  constexpr crew awake{.foreign = "ii", .reactor = true, .shares = true, .preemptions = 2};
+  EXPECT_PROVEN(work(awake));
+  EXPECT_FOUND("deadlock", work(awake, last_stays_outside));
 }
 
 // Its interrupt was taken by the next one that waits, or by one that polled.
