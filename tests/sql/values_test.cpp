@@ -1,6 +1,8 @@
 // Values go in and come out as they were, whatever they are; what does not fit is said clearly.
+#include <array>
 #include <cmath>
 #include <limits>
+#include <vector>
 
 #include "database.hpp"
 
@@ -33,6 +35,29 @@ SQL_TEST(Values, EveryKindComesBackAsItWent) {
   EXPECT_EQ(id, 1);
   EXPECT_EQ(n, INT64_MIN);
   EXPECT_EQ(w, when);
+}
+
+// A list of a length that is known only at run time, as for `IN (...)` and for many rows at once.
+SQL_TEST(Values, AnyNumberOfParameters) {
+  pool p(db.address());
+  co_await make_table(p, db);
+  std::vector<value> rows;
+  std::string text = "INSERT INTO v (id, t) VALUES ";
+  for (int i = 0; i < 40; ++i) {
+    text += (i == 0 ? "($" : ", ($") + std::to_string(2 * i + 1) + ", $" + std::to_string(2 * i + 2) + ")";
+    rows.insert(rows.end(), {value(i), value("'); DROP TABLE v; -- " + std::to_string(i))});
+  }
+  EXPECT_EQ(co_await p.exec(text, rows), 40);
+  connection c = co_await p.acquire();
+  std::array<value, 2> const two{value(7), value(39)};
+  result const some = co_await c.query("SELECT id, t FROM v WHERE id IN ($1, $2) ORDER BY id", two);
+  CO_ASSERT_EQ(some.size(), 2u);
+  EXPECT_EQ((some[0].as<int, std::string>()), std::tuple(7, "'); DROP TABLE v; -- 7"));
+  EXPECT_EQ((some[1].as<int, std::string>()), std::tuple(39, "'); DROP TABLE v; -- 39"));
+  cursor all = co_await c.stream("SELECT id FROM v ORDER BY id", std::span<const value>());
+  int n = 0;
+  while (auto const r = co_await all.next()) EXPECT_EQ(r->get<int>(0), n++);
+  EXPECT_EQ(n, 40);
 }
 
 SQL_TEST(Values, NullIsNothingElse) {

@@ -147,21 +147,25 @@ class [[nodiscard]] connection {
 
   /// Runs one statement; its rows, if it gives any, are thrown away.
   ///
-  /// Parameters: text, with $1, $2... where parameters go; args, what may be a value: they are bound, never pasted.
+  /// Parameters: text, with $1, $2... where parameters go; args, what may be a value, or all as one range of `value`: they
+  ///   are bound, never pasted.
   /// Returns: the number of rows that it inserted, updated or deleted.
   /// Cancellation: the statement is cancelled in the database and waited for (D2). The statement is prepared once per
   /// connection and kept. Errors: error; std::logic_error on an empty handle.
-  template <bindable... A>
+  template <class... A>
+    requires parameters<A...>
   task<std::int64_t> exec(std::string_view text, A&&... args) {
     return exec_request(live(), request::make(text, std::forward<A>(args)...));
   }
   /// As exec. Returns: all rows.
-  template <bindable... A>
+  template <class... A>
+    requires parameters<A...>
   task<result> query(std::string_view text, A&&... args) {
     return run_statement(live(), request::make(text, std::forward<A>(args)...), true);
   }
   /// As exec. Returns: a cursor over the rows, which need not fit into memory. It ends with the handle at the latest.
-  template <bindable... A>
+  template <class... A>
+    requires parameters<A...>
   task<cursor> stream(std::string_view text, A&&... args) {
     return open_cursor(live(), request::make(text, std::forward<A>(args)...));
   }

@@ -78,11 +78,13 @@ class pool {
   task<connection> acquire(std::source_location where = std::source_location::current());
 
   /// acquire, one statement, and back. As the connection's.
-  template <bindable... A>
+  template <class... A>
+    requires parameters<A...>
   task<std::int64_t> exec(std::string_view text, A&&... args) {
     return exec_once(request::make(text, std::forward<A>(args)...), std::source_location::current());
   }
-  template <bindable... A>
+  template <class... A>
+    requires parameters<A...>
   task<result> query(std::string_view text, A&&... args) {
     return query_once(request::make(text, std::forward<A>(args)...), std::source_location::current());
   }

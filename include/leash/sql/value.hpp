@@ -147,16 +147,27 @@ class value {
 template <class T>
 concept bindable = std::constructible_from<value, T>;
 
+/// What may follow a statement's text: its parameters one by one; or all of them as a range of `value`, when their number is
+/// known only at run time.
+template <class... A>
+concept parameters =
+    (bindable<A> && ...) || (sizeof...(A) == 1 && (std::convertible_to<A, std::span<const value>> && ...));
+
 /// A statement and its parameters, complete in itself.
 struct request {
   std::shared_ptr<const std::string> text;
   std::vector<value> params;
 
-  template <bindable... A>
+  template <class... A>
+    requires parameters<A...>
   static request make(std::string_view text, A&&... args) {
     request r{std::make_shared<const std::string>(text), {}};
-    r.params.reserve(sizeof...(A));
-    (r.params.emplace_back(value(std::forward<A>(args))), ...);
+    if constexpr ((bindable<A> && ...)) {
+      r.params.reserve(sizeof...(A));
+      (r.params.emplace_back(value(std::forward<A>(args))), ...);
+    } else {
+      (..., [&](std::span<const value> all) { r.params.assign(all.begin(), all.end()); }(args));
+    }
     return r;
   }
 };
