@@ -23,11 +23,13 @@ class in_use {
   session& s_;
 };
 
-// Before a statement: the connection is at rest, and what is about to run means what its writer thinks.
-task<> make_ready(session& s, goroutine_core* g, std::shared_ptr<const std::string> text) {
+/// A cursor that was left early, for one.
+bool must_come_to_rest(session& s) { return s.reading == nullptr && !s.broken && s.d->under_way(); }
+
+// Before a statement, at rest: what is about to run means what its writer thinks.
+void make_ready(session& s, goroutine_core* g, std::shared_ptr<const std::string> text) {
   if (s.reading != nullptr)
     throw error(error_kind::misuse, "a cursor of this connection is still being read", {}, 0, *text);
-  if (!s.broken && s.d->under_way()) co_await bring_to_rest_inside(s);
   if (s.broken || s.d->broken()) {
     s.broken = true;
     throw error(error_kind::connection, "the connection was lost", "08003", 0, *text);
@@ -62,7 +64,8 @@ task<> bring_to_rest_inside(session& s) {
 task<result> run_statement(session& s, request r, bool) {
   goroutine_core* const g = co_await this_goroutine{};
   in_use const mine(s);
-  co_await make_ready(s, g, r.text);
+  if (must_come_to_rest(s)) co_await bring_to_rest_inside(s);
+  make_ready(s, g, r.text);
   result out;
   co_await s.d->start(r, out, SIZE_MAX);
   co_return out;
@@ -75,7 +78,8 @@ task<std::int64_t> connection::exec_request(session& s, request r) {
 task<> run_script(session& s, std::shared_ptr<const std::string> text) {
   goroutine_core* const g = co_await this_goroutine{};
   in_use const mine(s);
-  co_await make_ready(s, g, text);
+  if (must_come_to_rest(s)) co_await bring_to_rest_inside(s);
+  make_ready(s, g, text);
   co_await s.d->script(std::move(text));
 }
 
@@ -84,7 +88,8 @@ task<> run_script(session& s, std::shared_ptr<const std::string> text) {
 task<cursor> open_cursor(session& s, request r) {
   goroutine_core* const g = co_await this_goroutine{};
   in_use const mine(s);
-  co_await make_ready(s, g, r.text);
+  if (must_come_to_rest(s)) co_await bring_to_rest_inside(s);
+  make_ready(s, g, r.text);
   result first;
   co_await s.d->start(r, first, rows_at_once);
   co_return cursor(&s, std::move(first), r.text);
@@ -180,7 +185,8 @@ task<> begin_level(session& s, int level, transaction_options o, bool& tried, se
   if (level == 1 && !o.read_only && s.d->one_writer()) co_await take_turn(*s.home, turn);
   in_use const mine(s);
   auto text = level == 1 ? std::make_shared<const std::string>(s.d->begin_text(o)) : savepoint("SAVEPOINT", level);
-  co_await make_ready(s, g, text);
+  if (must_come_to_rest(s)) co_await bring_to_rest_inside(s);
+  make_ready(s, g, text);
   tried = true;
   if (level == 1) {
     co_await s.d->script(std::move(text));
@@ -198,7 +204,8 @@ task<> commit_level(session& s, int level) {
   goroutine_core* const g = co_await this_goroutine{};
   in_use const mine(s);
   auto text = level == 1 ? std::make_shared<const std::string>("COMMIT") : savepoint("RELEASE SAVEPOINT", level);
-  co_await make_ready(s, g, text);
+  if (must_come_to_rest(s)) co_await bring_to_rest_inside(s);
+  make_ready(s, g, text);
   if (s.d->doomed())
     throw error(error_kind::rolled_back, "a statement failed in this transaction, and its body went on", "25P02", 0,
                 *text);

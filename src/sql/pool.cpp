@@ -56,7 +56,8 @@ struct mender {
       co_await bring_to_rest(*s, core->options.settle_within);
       if (s->broken) core->replaced.fetch_add(1, std::memory_order_relaxed);
     }
-    if (!core->worth_keeping(*s) || !core->keep(s)) co_await close_session(std::move(s));
+    clock::time_point const time = now();
+    if (!core->worth_keeping(*s, time) || !core->keep(s, time)) co_await close_session(std::move(s));
     permit.release();
   }
 };
@@ -95,25 +96,21 @@ pool_core::pool_core(target t, pool_options o, std::source_location where)
     : to(std::move(t)), options(std::move(o)), permits(options.max_open, where), writers(1, where) {}
 pool_core::~pool_core() = default;
 
-task<std::unique_ptr<session>> pool_core::take_one() {
-  for (;;) {
-    std::unique_ptr<session> s;
-    {
-      std::lock_guard guard(lock);
-      if (closed) throw error(error_kind::misuse, "acquire: the pool was closed");
-      if (!idle.empty()) {
-        s = std::move(idle.back());
-        idle.pop_back();
-      }
-    }
-    if (s == nullptr) co_return co_await open_one();
-    if (now() - s->idle_since >= idle_for_a_while && s->d->lost_while_idle()) {
-      s->broken = true;
-      replaced.fetch_add(1, std::memory_order_relaxed);
-    }
-    if (worth_keeping(*s)) co_return s;
-    co_await close_session(std::move(s));
+std::unique_ptr<session> pool_core::take_idle() {
+  std::lock_guard guard(lock);
+  if (closed) throw error(error_kind::misuse, "acquire: the pool was closed");
+  if (idle.empty()) return nullptr;
+  std::unique_ptr<session> s = std::move(idle.back());
+  idle.pop_back();
+  return s;
+}
+
+bool pool_core::is_well(session& s, clock::time_point time) {
+  if (time - s.idle_since >= idle_for_a_while && s.d->lost_while_idle()) {
+    s.broken = true;
+    replaced.fetch_add(1, std::memory_order_relaxed);
   }
+  return worth_keeping(s, time);
 }
 
 task<std::unique_ptr<session>> pool_core::open_one() {
@@ -122,13 +119,13 @@ task<std::unique_ptr<session>> pool_core::open_one() {
   co_return std::make_unique<session>(std::move(place), std::move(d), now());
 }
 
-bool pool_core::worth_keeping(session& s) const noexcept {
+bool pool_core::worth_keeping(session& s, clock::time_point time) const noexcept {
   if (s.broken || s.d->broken()) return false;
-  return to.in_memory || options.max_lifetime == nanoseconds::max() || now() - s.opened_at < options.max_lifetime;
+  return to.in_memory || options.max_lifetime == nanoseconds::max() || time - s.opened_at < options.max_lifetime;
 }
 
 connection pool_core::hold(std::unique_ptr<session> owned, semaphore::permit permit, goroutine_core* g,
-                           std::source_location where) {
+                           clock::time_point time, std::source_location where) {
   std::shared_ptr<pool_core> self = shared_from_this();
   std::lock_guard guard(lock);
   if (options.held_limit != nanoseconds::max() && !watching) arm_watch(options.held_limit);
@@ -136,7 +133,7 @@ connection pool_core::hold(std::unique_ptr<session> owned, semaphore::permit per
   session* const s = owned.release();
   s->home = this;
   s->holder = g->id;
-  s->since = now();
+  s->since = time;
   s->acquired_at = where;
   s->told = false;
   s->statement = nullptr;
@@ -180,7 +177,9 @@ void pool_core::give_back(session* s, semaphore::permit permit) noexcept {
     replaced.fetch_add(1, std::memory_order_relaxed);
   }
   bool const at_rest = !lost && s->d->settle_now();
-  if (at_rest && worth_keeping(*s) && keep(owned)) return;  // the permit goes after the connection has come (P1)
+  clock::time_point const time = now();
+  if (at_rest && worth_keeping(*s, time) && keep(owned, time))
+    return;  // the permit goes after the connection has come (P1)
   bool const closes_now = (lost || at_rest) && s->d->closes_at_once();
   if (in_goroutine() && !closes_now) {
     try {
@@ -190,10 +189,10 @@ void pool_core::give_back(session* s, semaphore::permit permit) noexcept {
   }
 }
 
-bool pool_core::keep(std::unique_ptr<session>& s) noexcept {
+bool pool_core::keep(std::unique_ptr<session>& s, clock::time_point time) noexcept {
   std::lock_guard guard(lock);
   if (closed || idle.size() >= options.max_idle) return false;
-  s->idle_since = now();
+  s->idle_since = time;
   s->home = nullptr;
   idle.push_back(std::move(s));  // there is room: see the pool's constructor
   if (!sweeping && !to.in_memory && options.max_idle_time != nanoseconds::max()) {
@@ -364,8 +363,17 @@ task<connection> pool::acquire_from(std::shared_ptr<pool_core> core, std::source
   goroutine_core* const g = co_await this_goroutine{};
   waiting_mark const mark(core->waiting);
   semaphore::permit p = co_await core->permits.acquire();
-  std::unique_ptr<session> s = co_await core->take_one();
-  co_return core->hold(std::move(s), std::move(p), g, where);
+  clock::time_point time = now();
+  std::unique_ptr<session> s = core->take_idle();
+  while (s != nullptr && !core->is_well(*s, time)) {
+    co_await close_session(std::move(s));
+    s = core->take_idle();
+  }
+  if (s == nullptr) {
+    s = co_await core->open_one();
+    time = now();
+  }
+  co_return core->hold(std::move(s), std::move(p), g, time, where);
 }
 
 task<connection> pool::acquire(std::source_location where) { return acquire_from(core_, where); }

@@ -13,6 +13,7 @@
 #include <libpq-fe.h>
 #include <poll.h>
 
+#include <boost/container/small_vector.hpp>
 #include <charconv>
 #include <cstring>
 #include <leash/blocking.hpp>
@@ -125,10 +126,13 @@ class encoded {
     formats_.push_back(format);
     types_.push_back(type);
   }
-  std::vector<std::string> own_;
-  std::vector<const char*> values_;
-  std::vector<int> lengths_, formats_;
-  std::vector<Oid> types_;
+  // Most statements have few parameters.
+  template <class T>
+  using few = boost::container::small_vector<T, 8>;
+  few<std::string> own_;
+  few<const char*> values_;
+  few<int> lengths_, formats_;
+  few<Oid> types_;
 };
 
 blob decode_bytes(const char* text) {
@@ -320,7 +324,8 @@ class postgres_driver final : public driver {
  private:
   struct prepared {
     std::string text;
-    std::string name;  // empty: it ran once, unnamed, in one round trip
+    std::string name = {};                      // empty: it ran once, unnamed, in one round trip
+    std::shared_ptr<const columns> named = {};  // of its results
   };
 
   error lost(std::string_view statement = {}) {
@@ -352,19 +357,21 @@ class postgres_driver final : public driver {
       consume();  // it may have to be read before it can be written to
     }
   }
-  /// The next result; null: that was the last.
-  task<result_ptr> next_result() {
-    while (PQisBusy(c_.get()) != 0) {
-      co_await socket_->readable();
-      // What the server said before it went is a result yet, and then that it went.
-      if (PQconsumeInput(c_.get()) == 0) break;
-    }
-    co_return result_ptr(PQgetResult(c_.get()));
+  /// True: there is a next result, or there will be none. What the server said before it went is a result yet, and then
+  /// that it went.
+  bool read_some() noexcept { return PQconsumeInput(c_.get()) == 0 || PQisBusy(c_.get()) == 0; }
+  task<> until_result() {
+    do co_await socket_->readable();
+    while (!read_some());
   }
   /// Reads to the end of what was sent. False: it cannot be used any more.
   task<bool> drain() {
-    while (result_ptr r = co_await next_result())
+    for (;;) {
+      if (PQisBusy(c_.get()) != 0) co_await until_result();
+      result_ptr const r(PQgetResult(c_.get()));
+      if (r == nullptr) break;
       if (is_copy(PQresultStatus(r.get()))) co_return false;
+    }
     co_return PQstatus(c_.get()) == CONNECTION_OK;
   }
   static bool is_copy(ExecStatusType s) noexcept {
@@ -424,7 +431,12 @@ class postgres_driver final : public driver {
     encoded const params(q);
     for (bool again = false;; again = true) {
       out = {};
-      co_await send(q, params);
+      prepared* const one = known(*q.text);
+      if (one == nullptr)
+        co_await make_room();
+      else if (one->name.empty() && cache_size_ != 0)
+        co_await prepare(*one, q, params);
+      send(one, q, params);
       if (most != SIZE_MAX && PQsetSingleRowMode(c_.get()) == 0) throw lost(*q.text);
       if (!flushed()) co_await flush();
       text_ = q.text;
@@ -444,33 +456,37 @@ class postgres_driver final : public driver {
     return e.sqlstate() == "26000" || (e.sqlstate() == "0A000" && e.message().find("cached plan") != std::string::npos);
   }
 
-  task<> send(const request& q, const encoded& p) {
-    auto it = by_text_.find(*q.text);
-    if (it == by_text_.end()) {
-      while (cache_.size() >= std::max<std::size_t>(cache_size_, 1))
-        co_await forget(std::string(cache_.back().text), true);
-      cache_.push_front({*q.text, {}});
-      by_text_.emplace(cache_.front().text, cache_.begin());
-      if (PQsendQueryParams(c_.get(), q.text->c_str(), p.count(), p.types(), p.values(), p.lengths(), p.formats(), 0) ==
-          0)
-        throw lost(*q.text);
-      co_return;
-    }
-    prepared& one = *it->second;
+  /// Null: it did not run yet, or so long ago that it was forgotten.
+  prepared* known(const std::string& text) noexcept {
+    auto const it = by_text_.find(text);
+    if (it == by_text_.end()) return nullptr;
     cache_.splice(cache_.begin(), cache_, it->second);
-    if (one.name.empty() && cache_size_ != 0) {
-      std::string name = "leash_" + std::to_string(++names_);
-      if (PQsendPrepare(c_.get(), name.c_str(), q.text->c_str(), p.count(), p.types()) == 0) throw lost(*q.text);
-      co_await flush();
-      text_ = q.text;
-      result none;
-      co_await collect(none, SIZE_MAX);
-      one.name = std::move(name);
+    return &*it->second;
+  }
+  task<> make_room() {
+    while (cache_.size() >= std::max<std::size_t>(cache_size_, 1))
+      co_await forget(std::string(cache_.back().text), true);
+  }
+  task<> prepare(prepared& one, const request& q, const encoded& p) {
+    std::string name = "leash_" + std::to_string(++names_);
+    if (PQsendPrepare(c_.get(), name.c_str(), q.text->c_str(), p.count(), p.types()) == 0) throw lost(*q.text);
+    co_await flush();
+    text_ = q.text;
+    result none;
+    co_await collect(none, SIZE_MAX);
+    one.name = std::move(name);
+  }
+  /// one: null for the first time. Its entry is the newest afterwards.
+  void send(const prepared* one, const request& q, const encoded& p) {
+    if (one == nullptr) {
+      cache_.push_front({*q.text});
+      by_text_.emplace(cache_.front().text, cache_.begin());
     }
-    int const sent = cache_size_ == 0 ? PQsendQueryParams(c_.get(), q.text->c_str(), p.count(), p.types(), p.values(),
-                                                          p.lengths(), p.formats(), 0)
-                                      : PQsendQueryPrepared(c_.get(), one.name.c_str(), p.count(), p.values(),
-                                                            p.lengths(), p.formats(), 0);
+    int const sent =
+        one == nullptr || one->name.empty()
+            ? PQsendQueryParams(c_.get(), q.text->c_str(), p.count(), p.types(), p.values(), p.lengths(), p.formats(),
+                                0)
+            : PQsendQueryPrepared(c_.get(), one->name.c_str(), p.count(), p.values(), p.lengths(), p.formats(), 0);
     if (sent == 0) throw lost(*q.text);
   }
 
@@ -503,7 +519,8 @@ class postgres_driver final : public driver {
     for (;;) {
       if (most != SIZE_MAX && !failed && !out.rows_.empty() && (out.rows_.size() >= most || PQisBusy(c_.get()) != 0))
         co_return;
-      result_ptr const r = co_await next_result();
+      if (PQisBusy(c_.get()) != 0) co_await until_result();
+      result_ptr const r(PQgetResult(c_.get()));
       if (r == nullptr) break;
       switch (ExecStatusType const status = PQresultStatus(r.get())) {
         case PGRES_SINGLE_TUPLE:
@@ -531,10 +548,25 @@ class postgres_driver final : public driver {
     out.complete = true;
   }
   void name_columns(result& out, const PGresult* r) {
+    // What ran last is the newest in the cache.
+    std::shared_ptr<const columns>* const last =
+        !cache_.empty() && cache_.front().text == *text_ ? &cache_.front().named : nullptr;
+    if (last != nullptr && *last != nullptr && are_named(r, **last)) {
+      out.names = *last;
+      return;
+    }
     auto names = std::make_shared<columns>();
     names->statement = text_;
     for (int i = 0, n = r != nullptr ? PQnfields(r) : 0; i < n; ++i) names->names.emplace_back(PQfname(r, i));
     out.names = std::move(names);
+    if (last != nullptr) *last = out.names;
+  }
+  static bool are_named(const PGresult* r, const columns& as) noexcept {
+    int const n = r != nullptr ? PQnfields(r) : 0;
+    if (as.names.size() != static_cast<std::size_t>(n)) return false;
+    for (int i = 0; i < n; ++i)
+      if (as.names[static_cast<std::size_t>(i)] != PQfname(r, i)) return false;
+    return true;
   }
   void take_rows(result& out, PGresult* r) {
     if (out.names == nullptr) name_columns(out, r);

@@ -2,35 +2,40 @@
 #pragma once
 #include <fcntl.h>
 
-#include <boost/asio/posix/stream_descriptor.hpp>
 #include <cerrno>
-#include <leash/net/async.hpp>
+#include <cstring>
+#include <leash/net/descriptor.hpp>
 #include <leash/select.hpp>
-#include <system_error>
+#include <leash/sql/error.hpp>
+#include <string>
 
 namespace leash::sql {
 
 /// Of a descriptor of its own to the same socket: the library closes its one when it likes, and that number may be another
-/// connection's by the time that we stop waiting for it. Made in a goroutine. Errors: std::system_error.
+/// connection's by the time that we stop waiting for it. Made in a goroutine. Errors: error (connection).
 class readiness {
  public:
-  explicit readiness(int fd) : at_(net::context(), own(fd)) {}
+  explicit readiness(int fd) : at_(watched(fd)) {}
 
-  task<> readable() { co_await at_.async_wait(at_.wait_read, net::use_goroutine); }
-  task<> writable() { co_await at_.async_wait(at_.wait_write, net::use_goroutine); }
-  task<> either() {
-    (void)co_await select(at_.async_wait(at_.wait_read, net::use_goroutine),
-                          at_.async_wait(at_.wait_write, net::use_goroutine));
-  }
+  net::ready_operation readable() noexcept { return at_.readable(); }
+  net::ready_operation writable() noexcept { return at_.writable(); }
+  task<> either() { (void)co_await select(at_.readable(), at_.writable()); }
 
  private:
-  static int own(int fd) {
-    int const n = ::fcntl(fd, F_DUPFD_CLOEXEC, 3);
-    if (n < 0) throw std::system_error(errno, std::generic_category(), "sql: the connection's socket");
-    return n;
+  [[noreturn]] static void failed(const std::string& why) {
+    throw error(error_kind::connection, "the connection's socket cannot be waited for: " + why, "08006");
+  }
+  static net::descriptor watched(int fd) {
+    int const own = ::fcntl(fd, F_DUPFD_CLOEXEC, 3);
+    if (own < 0) failed(std::strerror(errno));
+    try {
+      return net::descriptor(own);
+    } catch (const net::system_error& e) {
+      failed(e.what());
+    }
   }
 
-  boost::asio::posix::stream_descriptor at_;
+  net::descriptor at_;
 };
 
 }  // namespace leash::sql

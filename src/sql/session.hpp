@@ -71,14 +71,18 @@ struct pool_core : std::enable_shared_from_this<pool_core> {
   ~pool_core();
 
   // --- acquire and give back
-  task<std::unique_ptr<session>> take_one();
+  /// Null: none is idle. Errors: error (misuse) once it is closed.
+  std::unique_ptr<session> take_idle();
+  /// Of one that was idle.
+  bool is_well(session&, clock::time_point now);
   task<std::unique_ptr<session>> open_one();
-  connection hold(std::unique_ptr<session>, semaphore::permit, goroutine_core*, std::source_location);
+  connection hold(std::unique_ptr<session>, semaphore::permit, goroutine_core*, clock::time_point now,
+                  std::source_location);
   /// Any thread.
   void give_back(session*, semaphore::permit) noexcept;
   /// False: there is no room for it.
-  bool keep(std::unique_ptr<session>&) noexcept;
-  bool worth_keeping(session&) const noexcept;
+  bool keep(std::unique_ptr<session>&, clock::time_point now) noexcept;
+  bool worth_keeping(session&, clock::time_point now) const noexcept;
   void started(session&, goroutine_core*, std::shared_ptr<const std::string> text);
 
   // --- watching

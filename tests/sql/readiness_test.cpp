@@ -5,9 +5,8 @@
 
 #include <array>
 #include <optional>
-#include <system_error>
 
-#include "support/support.hpp"
+#include "database.hpp"
 
 namespace leash::test::sql_tests {
 
@@ -32,8 +31,12 @@ LEASH_TEST_REAL(Readiness, OfADescriptorThatWasClosedTouchesNoOtherOfItsNumber) 
 }
 
 LEASH_TEST_REAL(Readiness, OfNoDescriptorIsAnError) {
-  EXPECT_THROW(sql::readiness(-1), std::system_error);
-  co_return;
+  auto const e = co_await error_of([]() -> task<> {
+    sql::readiness const of_none(-1);
+    co_return;
+  });
+  CO_ASSERT_TRUE(e.has_value());
+  EXPECT_EQ(e->kind(), error_kind::connection);
 }
 
 }  // namespace leash::test::sql_tests
