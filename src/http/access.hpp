@@ -13,7 +13,8 @@ struct request_access {
     r.body_ = source;
     r.length_ = length;
   }
-  static void set_connection(request& r, const std::string* remote, bool secure) noexcept {
+  static void set_connection(request& r, const connection& from, const std::string* remote, bool secure) noexcept {
+    r.connection_ = &from;
     r.remote_ = remote;
     r.secure_ = secure;
   }

@@ -65,7 +65,7 @@ void tell(const std::function<void(const request&, std::exception_ptr)>& on_erro
 
 connection::connection(server::state& s, std::unique_ptr<transport> io, std::string remote)
     : server_(s), io_(std::move(io)), descriptor_(io_->descriptor()), remote_(std::move(remote)) {
-  request_access::set_connection(request_, &remote_, io_->secure());
+  request_access::set_connection(request_, *this, &remote_, io_->secure());
 }
 connection::~connection() = default;
 
@@ -205,6 +205,8 @@ task<> connection::call(const route& to, response& r) {
     r = co_await to.call(request_);
   } catch (const error& e) {
     r = response(e.status(), std::string(e.what()) + "\n");
+    fields const also = e.headers();
+    for (const fields::field& f : also) r.headers.set(f.name, f.value);
   } catch (...) {
     if (!gone_.load(std::memory_order_relaxed)) tell(server_.o.on_error, request_);
     r = response(500);

@@ -45,6 +45,7 @@ class connection final : body_source {
   /// The client went away, or the server has waited long enough: the request's context ends.
   void cut(const char* why, bool gone);
   bool gone() const noexcept { return gone_.load(std::memory_order_relaxed); }
+  const server::state& of() const noexcept { return server_; }
 
  private:
   enum class verdict : std::uint8_t { keep, close };

@@ -61,14 +61,9 @@ server::~server() = default;
 
 void server::shutdown() noexcept { s_->stop.set(); }
 
-server_figures server::figures() const noexcept {
-  server_figures f;
-  f.connections = s_->connections.load(std::memory_order_relaxed);
-  f.requests = s_->requests.load(std::memory_order_relaxed);
-  f.served = s_->served.load(std::memory_order_relaxed);
-  f.shed = s_->shed.load(std::memory_order_relaxed);
-  f.refused = s_->refused.load(std::memory_order_relaxed);
-  return f;
+server_figures server::figures() const noexcept { return s_->figures(); }
+server_figures request::figures() const noexcept {
+  return connection_ != nullptr ? connection_->of().figures() : server_figures();
 }
 
 task<shutdown_result> server::serve_from(std::unique_ptr<acceptor> from) {

@@ -40,6 +40,16 @@ server::state::state(router r, server_options options) : routes(std::move(r)), o
   std::tie(wake_tx, wake_rx) = channel<std::monostate>(1);
 }
 
+server_figures server::state::figures() const noexcept {
+  server_figures f;
+  f.connections = connections.load(std::memory_order_relaxed);
+  f.requests = requests.load(std::memory_order_relaxed);
+  f.served = served.load(std::memory_order_relaxed);
+  f.shed = shed.load(std::memory_order_relaxed);
+  f.refused = refused.load(std::memory_order_relaxed);
+  return f;
+}
+
 server::state::departures::departures() : fd_(::epoll_create1(EPOLL_CLOEXEC)) {
   if (fd_ < 0) throw std::system_error(errno, std::generic_category(), "http: epoll_create1");
 }

@@ -64,6 +64,7 @@ struct server::state {
    private:
     std::shared_ptr<state> s_;
   };
+  server_figures figures() const noexcept;
   void drain();
   void add(connection&);
   void remove(connection&) noexcept;

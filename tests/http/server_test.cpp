@@ -202,6 +202,10 @@ LEASH_TEST_REAL(Server, ExceptionsOfHandlersAreToldAndAnswered) {
   r.get("/throws", [](request&) -> task<response> { throw std::runtime_error("secret"); });
   r.get("/status", [](request&) -> task<response> { throw http::error(409, "taken"); });
   r.get("/int", [](request&) -> task<response> { throw 7; });
+  r.get("/later", [](request&) -> task<response> {
+    throw http::error(503, "{}").header("Retry-After", "5").header("Content-Type", "application/json");
+  });
+  r.get("/forged", [](request&) -> task<response> { throw http::error(503).header("X", "1\r\nY: 2"); });
   co_await serving(std::move(r),
                    {.on_error = [&](const request& q, std::exception_ptr) { told += q.path() != "/status" ? 1 : 100; }},
                    [](std::uint16_t port) {
@@ -213,8 +217,13 @@ LEASH_TEST_REAL(Server, ExceptionsOfHandlersAreToldAndAnswered) {
                      auto const b = c.ask(get("/status"));
                      EXPECT_EQ(b.status, 409);
                      EXPECT_EQ(b.body, "taken\n");
+                     auto const later = c.ask(get("/later"));
+                     EXPECT_EQ(later.status, 503);
+                     EXPECT_EQ(later.field("Retry-After"), "5");
+                     EXPECT_EQ(later.field("Content-Type"), "application/json");
+                     EXPECT_EQ(c.ask(get("/forged")).status, 500);
                    });
-  EXPECT_EQ(told, 2);
+  EXPECT_EQ(told, 3);
 }
 LEASH_TEST_REAL(Server, TellsAClientThatWaitsToGoOn) {
   router r = simple();
@@ -231,6 +240,20 @@ LEASH_TEST_REAL(Server, TellsAClientThatWaitsToGoOn) {
     EXPECT_EQ(a.field("Connection"), "close") << "the body may come or not";
     EXPECT_TRUE(c.ends());
   });
+}
+LEASH_TEST_REAL(Server, AHandlerSeesTheFiguresOfItsServer) {
+  router r;
+  r.get("/figures", [](request& q) {
+    http::server_figures const f = q.figures();
+    return std::to_string(f.connections) + " " + std::to_string(f.requests) + " " + std::to_string(f.served);
+  });
+  co_await serving(std::move(r), {}, [](std::uint16_t port) {
+    raw c(port);
+    EXPECT_EQ(c.ask(get("/figures")).body, "1 1 0");
+    EXPECT_EQ(c.ask(get("/figures")).body, "1 1 1");
+  });
+  request const of_none;
+  EXPECT_EQ(of_none.figures().connections, 0u);
 }
 LEASH_TEST_REAL(Server, ShedsRequestsOverTheLimit) {
   event* go = new event;

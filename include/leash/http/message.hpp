@@ -96,9 +96,18 @@ class error : public std::runtime_error {
  public:
   explicit error(int status, const std::string& text = {})
       : std::runtime_error(text.empty() ? std::string(reason_of(status)) : text), status_(status) {}
+  /// One that the response has: `throw http::error(503, "too much to do").header("Retry-After", "5")`. Errors: as fields::add.
+  error&& header(std::string_view name, std::string_view value) && {
+    auto all = std::make_shared<fields>(headers());
+    all->set(name, value);
+    headers_ = std::move(all);
+    return std::move(*this);
+  }
   int status() const noexcept { return status_; }
+  fields headers() const { return headers_ != nullptr ? *headers_ : fields(); }
 
  private:
+  std::shared_ptr<const fields> headers_;  // copying an exception must not throw
   int status_;
 };
 
@@ -112,6 +121,15 @@ class body_source {
   /// The next piece, valid until the next call; nullopt: the body has ended.
   virtual task<std::optional<std::string_view>> read() = 0;
 };
+
+struct server_figures {
+  std::size_t connections = 0, requests = 0;  // now
+  std::uint64_t served = 0;                   // requests answered
+  std::uint64_t shed = 0;                     // told 503: connections and requests over the limits
+  std::uint64_t refused = 0;                  // malformed, too large or too slow
+};
+
+class connection;
 
 class request {
  public:
@@ -140,6 +158,8 @@ class request {
   /// The client's address, "192.0.2.1:40312".
   const std::string& remote() const noexcept;
   bool secure() const noexcept { return secure_; }
+  /// Of the server that it came to, this request among them; of one that came to none (a test's): all 0.
+  server_figures figures() const noexcept;
   /// The pattern of the route that was taken: "/orders/{id}".
   std::string_view route() const noexcept { return route_; }
   /// How long its body is said to be: nullopt: not said (chunked). 0: it has none.
@@ -169,6 +189,7 @@ class request {
   std::vector<std::pair<std::string_view, std::string>> params_;
   body_source* body_ = nullptr;
   const std::string* remote_ = nullptr;
+  const connection* connection_ = nullptr;
 };
 
 /// Sends a response's body piece by piece.

@@ -60,13 +60,6 @@ struct shutdown_result {
   bool clean() const noexcept { return cut.empty(); }
 };
 
-struct server_figures {
-  std::size_t connections = 0, requests = 0;  // now
-  std::uint64_t served = 0;                   // requests answered
-  std::uint64_t shed = 0;                     // told 503: connections and requests over the limits
-  std::uint64_t refused = 0;                  // malformed, too large or too slow
-};
-
 /// Thread safety: shutdown() and figures() from any thread.
 class server {
  public:
