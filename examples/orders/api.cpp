@@ -96,12 +96,10 @@ static task<json> in_time(F ask) {
     co_return answer ? std::move(*answer) : json();
   } catch (const sql::error&) {
     co_return json();
-  } catch (const leash::mq::error&) {
-    co_return json();
   }
 }
 
-static task<http::response> get_stats(parts& p, leash::http::server_figures f) {
+static task<http::response> get_stats(parts& p, http::request& q) {
   json all = co_await in_time([&]() -> task<json> {
     totals const t = co_await p.orders.count();
     co_return json{{"orders", {{"accepted", t.accepted}, {"fulfilled", t.fulfilled}, {"refused", t.refused}}},
@@ -110,8 +108,9 @@ static task<http::response> get_stats(parts& p, leash::http::server_figures f) {
   });
   if (all.is_null()) all = {{"orders", nullptr}, {"shipments", nullptr}, {"outbox", nullptr}};
   all["queue"] = co_await in_time([&]() -> task<json> {
-    auto const n = co_await p.queue.count();
-    co_return json{{"waiting", n.waiting}, {"in_flight", n.in_flight}, {"dead", n.dead}};
+    auto const n = co_await p.queue.counts();
+    if (!n) co_return json();
+    co_return json{{"waiting", n->waiting}, {"in_flight", n->in_flight}, {"dead", n->dead}};
   });
   counters const& c = p.count;
   all["since_start"] = {{"accepted", c.accepted.load()},   {"replayed", c.replayed.load()},
@@ -122,8 +121,8 @@ static task<http::response> get_stats(parts& p, leash::http::server_figures f) {
   sql::pool_stats const s = p.orders.stats();
   all["pool"] = {{"open", s.open}, {"idle", s.idle}, {"in_use", s.in_use}, {"waiting", s.waiting}};
   all["listeners"] = p.tell.listeners();
-  all["connections"] = f.connections;
-  all["requests"] = f.requests;
+  all["connections"] = q.figures().connections;
+  all["requests"] = q.figures().requests;
   all["goroutines"] = leash::num_goroutines();
   all["leaks"] = leash::find_leaks().size();
   co_return http::json(all);
@@ -163,7 +162,7 @@ static task<http::response> with_errors(parts& p, http::request& q, const http::
   }
 }
 
-http::router routes(parts p, std::function<http::server_figures()> figures) {
+http::router routes(parts p) {
   http::router r;
   auto all = std::make_shared<parts>(p);
   auto reports = std::make_shared<leash::semaphore>(2);
@@ -174,7 +173,7 @@ http::router routes(parts p, std::function<http::server_figures()> figures) {
   r.get("/orders/{id}", [all](http::request& q) { return get_order(*all, q); });
   r.get("/report", [all, reports](http::request& q) { return get_report(*all, *reports, q); }, {.timeout = 2min});
   r.get("/events", [all] { return http::events([all](http::event_writer& to) { return listen(all->tell, to); }); });
-  r.get("/stats", [all, figures] { return get_stats(*all, figures()); });
+  r.get("/stats", [all](http::request& q) { return get_stats(*all, q); });
   r.get("/health", [all] { return get_health(*all); });
   r.get("/", [] { return http::response(200, "text/html; charset=utf-8", std::string(page)); });
   return r;

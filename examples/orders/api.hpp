@@ -1,13 +1,12 @@
 // What is served: the API and the page.
 #pragma once
-#include <functional>
-#include <leash/http/server.hpp>
+#include <leash/http/router.hpp>
 #include <leash/leash.hpp>
-#include <leash/mq.hpp>
 
 #include "counters.hpp"
 #include "news.hpp"
 #include "plants.hpp"
+#include "queue_look.hpp"
 #include "store.hpp"
 
 namespace orders {
@@ -16,13 +15,12 @@ namespace orders {
 struct parts {
   counters& count;
   store& orders;
-  leash::mq::queue& queue;
+  queue_look& queue;
   news& tell;
   leash::sender<std::monostate>& committed;  // tells the relay
   garden& plants;
 };
 
-/// figures: of the server that will serve them.
-leash::http::router routes(parts, std::function<leash::http::server_figures()> figures);
+leash::http::router routes(parts);
 
 }  // namespace orders

@@ -45,13 +45,12 @@ task<> serve(const settings& set, leash::shutdown_request& stop, std::function<v
   store orders(set);
   co_await orders.prepare();
   mq::queue queue = co_await open_queue(set);
+  queue_look look(queue);
   mq::consumer consumer(queue, consuming(set));
   auto [commit, committed] = leash::channel<std::monostate>(1);
 
-  http::server* running = nullptr;
-  http::server server(routes({count, orders, queue, tell, commit, plants}, [&] { return running->figures(); }),
+  http::server server(routes({count, orders, look, tell, commit, plants}),
                       {.max_requests = 1000, .request_timeout = 30s, .grace = set.drain, .on_shutdown = tell_of});
-  running = &server;
 
   auto const relaying = [&] { return relay(orders, queue, committed, count); };
   auto const fulfilling = [&]() -> task<> {
@@ -71,11 +70,13 @@ task<> serve(const settings& set, leash::shutdown_request& stop, std::function<v
   co_await leash::with_scope([&](scope& s) -> task<> {
     plants.dig(s);
     s.go(named("relay"), relaying);
+    s.go(named("queue look"), [&] { return look.run(); });
     auto consuming = s.go(named("fulfilment"), fulfilling);
     s.go(named("ending"), ending);
     co_await server.serve(std::move(listener));
     co_await consuming.join();
-    s.cancel("the service ends");  // the relay: what is in the outbox will be there; and what was planted
+    // The relay: what is in the outbox will be there. Who looks at the queue, and what was planted.
+    s.cancel("the service ends");
   });
   co_await orders.close();
 }

@@ -113,6 +113,9 @@ void without_queue(service& s, F goes, G comes) {
       json const now = s.stats();
       return now.at("queue").is_null() && now.at("outbox") > some;
     }));
+    auto const asked = std::chrono::steady_clock::now();
+    EXPECT_TRUE(s.stats().at("queue").is_null());
+    EXPECT_LT(std::chrono::steady_clock::now() - asked, 4s) << "a call to the queue takes 5 s";
     comes();
   };
   endures(s, {.clients = 8, .rate = 20, .timeout = 60s}, false, away, "relayed");
