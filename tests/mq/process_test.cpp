@@ -30,6 +30,32 @@ std::set<std::string> first_numbers(int n) {
   return all;
 }
 
+/// Or its parent has only not asked for its end yet.
+bool has_ended(pid_t id) {
+  auto const stat = lines_of("/proc/" + std::to_string(id) + "/stat");
+  return stat.empty() || stat[0].find(") Z ") != std::string::npos;
+}
+
+// Of the tests' own: what they start must not outlive them.
+TEST(MqProcess, one_that_a_test_has_started_ends_when_the_test_crashes) {
+  folder f;
+  pid_t const crashing = ::fork();
+  if (crashing == 0) {
+    process const p({"sh", "-c", "echo there; exec sleep 1000"}, f.file("out"));
+    if (!eventually_here([&] { return !lines_of(f.file("out")).empty(); })) ::_exit(1);
+    f.write("id", std::to_string(p.id()));
+    std::abort();
+  }
+  int how = 0;
+  ASSERT_EQ(::waitpid(crashing, &how, 0), crashing);
+  ASSERT_TRUE(WIFSIGNALED(how));
+  auto const id = static_cast<pid_t>(std::stol(lines_of(f.file("id")).at(0)));
+  EXPECT_TRUE(eventually_here([&] { return has_ended(id); }));
+}
+TEST(MqProcess, one_that_is_no_program_is_told_at_once) {
+  EXPECT_THROW(process({"leash-no-such-program"}), std::system_error);
+}
+
 TEST(MqProcess, a_consumer_killed_in_the_middle_of_work_loses_nothing_and_each_message_is_handled) {
   constexpr int messages = 150;
   folder f;

@@ -73,11 +73,15 @@ bool eventually_here(F f, std::chrono::milliseconds at_most = 60s) {
   return true;
 }
 
-/// A process; killed if it is still there at the end.
+/// A process; killed if it is still there at the end, also if the test crashes: with the thread that started it, so that
+/// one must live as long.
 class process {
  public:
   /// out, error: files that its output is added to; empty: it goes where the test's goes.
   explicit process(std::vector<std::string> args, const std::string& out = {}, const std::string& error = {}) {
+    if (!args[0].starts_with('/') && program(args[0]).empty())
+      throw std::system_error(ENOENT, std::generic_category(), args[0]);
+    args.insert(args.begin(), {"setpriv", "--pdeathsig=KILL", "--"});
     std::vector<char*> argv;
     for (auto& a : args) argv.push_back(a.data());
     argv.push_back(nullptr);
