@@ -32,6 +32,8 @@ struct leak_pass {
   explicit leak_pass(const runtime* only, bool confined = true);
 };
 
+/// So many slabs of goroutines (some 300 each) are read ahead on a thread of their own. Tests lower it.
+extern std::atomic<std::size_t> read_ahead_from;
 void scan_all(graph&, const runtime* only);
 void mark_all(graph&, bool confined);
 void find_knots(leak_pass&);
