@@ -42,14 +42,14 @@ class scanner {
  public:
   explicit scanner(graph& g) : g_(g), reader_(g.slots, begin_records(g)) {}
 
-  void run(const runtime* only) {
+  void run(const runtime* only, bool in_haste) {
     std::uint32_t const most = g_.goroutines();
     g_.words.resize(most);
     g_.flags.resize(most);
     g_.first_link.reserve(most + 1);
     g_.links.reserve(std::size_t{most} * 4);
     touch_memory();
-    read_goroutines(only);
+    read_goroutines(only, in_haste);
     memory_.stop();
     begin_links(most);  // of those that follow the last one that was seen
     for (late_target const& t : targets_) link_target(t);
@@ -83,14 +83,14 @@ class scanner {
 
   // --- goroutines
 
-  void read_goroutines(const runtime* only) {
+  void read_goroutines(const runtime* only, bool in_haste) {
     std::vector<goroutine_slab> slabs;
     g_.slots.for_each_slab(arena::kind::goroutine,
                            [&](std::uint32_t first, std::byte* base, std::size_t bytes, std::uint32_t slots) {
                              slabs.push_back({first, base, bytes, slots});
                            });
     read_ahead others;
-    if (slabs.size() >= read_ahead_from.load(std::memory_order_relaxed))
+    if (in_haste && slabs.size() >= read_ahead_from.load(std::memory_order_relaxed))
       others.start(slabs, g_.slots, g_.objects.begin(), only);
     slab_reading own;
     for (std::uint32_t i = 0; i < slabs.size(); ++i) {
@@ -415,6 +415,6 @@ class scanner {
 
 constinit std::atomic<std::size_t> read_ahead_from{200};
 
-void scan_all(graph& g, const runtime* only) { scanner(g).run(only); }
+void scan_all(graph& g, const runtime* only, bool in_haste) { scanner(g).run(only, in_haste); }
 
 }  // namespace leash
