@@ -151,7 +151,7 @@ struct goroutine_core {
   std::uint16_t winner = 0;
   std::uint16_t budget = 1;  // operations that may complete at once before it yields
   std::uint16_t runtime_index;
-  std::atomic<std::uint8_t> refs{ref_running | ref_handle};
+  std::atomic<std::uint8_t> refs{ref_running | ref_handle};  // changed under join_lock_of(this), but by the last one
   std::uint8_t shard = 0;
   std::uint8_t bits = 0;
   std::atomic<std::uint8_t> killed{0};  // reclaimed: nothing but clean-up runs any more

@@ -43,7 +43,10 @@ static bool kill(goroutine_core* g, std::uint64_t word, std::exception_ptr why) 
     return false;
   g->killed.store(1, std::memory_order_relaxed);
   if (why != nullptr) {
-    g->refs.fetch_or(ref_watch, std::memory_order_relaxed);
+    {
+      spin_guard guard(join_lock_of(g));
+      g->refs.store(g->refs.load(std::memory_order_relaxed) | ref_watch, std::memory_order_relaxed);
+    }
     note_reclaimed(g, std::move(why));
   }
   g->bits |= g_cut;

@@ -376,11 +376,14 @@ void free_goroutine(goroutine_core* g) noexcept {
 }
 
 void drop_ref(goroutine_core* g, std::uint8_t ref) noexcept {
-  // Each reference is a bit that is set once, so subtracting it clears it; with the old value, x86 has an instruction
-  // for that and none for fetch_and.
-  if (g->refs.load(std::memory_order_acquire) == ref || g->refs.fetch_sub(ref, std::memory_order_acq_rel) == ref) {
-    free_goroutine(g);
+  // Acquire: whoever dropped the others is done with it.
+  if (g->refs.load(std::memory_order_acquire) != ref) {
+    spin_guard guard(join_lock_of(g));
+    auto const left = static_cast<std::uint8_t>(g->refs.load(std::memory_order_relaxed) & ~ref);
+    g->refs.store(left, std::memory_order_release);
+    if (left != 0) return;
   }
+  free_goroutine(g);
 }
 
 goroutine_core* running_goroutine(const char* what, std::source_location where) {

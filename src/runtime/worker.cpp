@@ -503,7 +503,10 @@ void run_workers(runtime& rt) {
   } catch (const std::system_error&) {
     // The machine gives no more threads: go on with those there are. What the missing ones would run, the others steal.
   }
-  work(rt.workers[0]);
+  {
+    lone_worker const alone(rt.worker_count == 1);
+    work(rt.workers[0]);
+  }
   for (auto& t : threads) t.join();
   while (rt.visitors.load(std::memory_order_acquire) != 0) std::this_thread::yield();
 }
