@@ -26,12 +26,20 @@ class graph {
   void edge(std::size_t from, const state& to);
   void propagate();
 
+  struct entry {  // of the table
+    std::uint32_t index_plus_1, hash;
+  };
+  struct transition {
+    std::uint32_t from, to;
+    std::uint8_t completes, keeps;  // goroutines: whose wait, and who is in the same wait after it
+  };
+
   machine& m_;
   std::size_t limit_;
   bool gave_up_ = false;
   std::vector<state> states_;
-  std::vector<std::uint32_t> table_;  // open addressing; index + 1
-  std::vector<std::pair<std::uint32_t, std::uint32_t>> edges_;
+  std::vector<entry> table_;  // open addressing
+  std::vector<transition> transitions_;
   std::vector<std::uint8_t> can_;
 };
 

@@ -103,7 +103,7 @@ class trial {
       int others = 0;
       reported_ |= goroutines_of(r, others);
       check_strays();
-      auto const victims = kill_victims(r, {});
+      auto const victims = kill_victims(r, {.confined = true});
       n_.reclaimed += victims.size();
       for (auto& v : victims) drop_ref(v.first, ref_watch);
       if (!victims.empty()) return true;
@@ -129,7 +129,7 @@ class trial {
       if (r.empty()) co_return;
       int others = 0;
       reported_ |= goroutines_of(r, others);
-      std::size_t const ended = co_await reclaim(r);
+      std::size_t const ended = co_await reclaim(r, {.confined = true});
       n_.reclaimed += ended;
       if (ended == 0) {
         if (can_be_reclaimed(r)) fail(failure::left_behind, "reclaim ends nobody of " + text(r));
@@ -140,12 +140,12 @@ class trial {
     }
     fail(failure::left_behind, "reclaim does not come to an end");
   }
-  // Some core goroutine of it has no live descendants.
+  // Some core goroutine of it has no live descendants. (One that stands in line for a place has nothing to unwind.)
   bool can_be_reclaimed(const leak_report& r) {
     int others = 0;
     unsigned const live = w_.alive & ~goroutines_of(r, others);
     for (const leak& l : r) {
-      if (l.role != leak_role::core) continue;
+      if (l.role != leak_role::core || (l.who.wait == "start" && l.who.stack.empty())) continue;
       bool has_live = false;
       for (int g = 0; g < max_goroutines; ++g)
         for (int up = g; up != nobody; up = p_.goroutines[static_cast<std::size_t>(up)].parent)
@@ -204,8 +204,11 @@ class trial {
       all.found += seen;
       if (!seen) ++(at_rest ? n_.missed : n_.missed_running)[why_missed(w_.model, w_.shadow, g)];
       if (!at_rest) continue;
-      const step& t = *w_.model.at(w_.shadow, g);
-      recall& of_wait = n_.by_wait[t.select ? "select" : name_of(t.cases[0].what)];
+      const step* t = w_.model.at(w_.shadow, g);
+      recall& of_wait = n_.by_wait[w_.shadow.g[g].is == status::in_line ? "place"
+                                   : w_.shadow.g[g].at >= phase::relock ? "relock"
+                                   : t->select                          ? "select"
+                                                                        : name_of(t->cases[0].what)];
       ++of_wait.leaked;
       of_wait.found += seen;
     }
@@ -221,7 +224,10 @@ class trial {
     for (int g = 0; g < max_goroutines; ++g)
       if (w_.shadow.g[g].is != status::unborn && w_.shadow.g[g].is != status::ended)
         out << "\n    " << name_of_goroutine(g) << " at step " << int(w_.shadow.g[g].pc)
-            << (w_.shadow.g[g].is == status::waiting ? ", waits" : "") << (mask >> g & 1 ? "  <--" : "");
+            << (w_.shadow.g[g].is == status::waiting   ? ", waits"
+                : w_.shadow.g[g].is == status::in_line ? ", has no place"
+                                                       : "")
+            << (mask >> g & 1 ? "  <--" : "");
     return out.str();
   }
 

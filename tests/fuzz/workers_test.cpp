@@ -22,7 +22,7 @@ task<> run_one(world& w, bool reclaims, totals& n) {
     for (int i = 0; i < 3; ++i) {
       co_await sleep(1ms);
       leash::leak_report const r = find_leaks();
-      if (reclaims) n.reclaimed += co_await reclaim(r);
+      if (reclaims) n.reclaimed += co_await reclaim(r, {.confined = true});
     }
     s.cancel();
   });
