@@ -104,6 +104,18 @@ inline plan closed_by_another() {
   return by_hand({0}).with(0, {tx(0), rx(0)}, {send(0, 2)}).with(1, {tx(0)}, {sleep_for(0), with_slot(op::close, 0)});
 }
 
+/// g0 waits for what g1 sends, with a sender that g0 has lent it.
+inline plan lent_sender() {
+  return by_hand({0})
+      .with(0, {rx(0), tx(0)}, {{op::scope_open}, {op::lend, 1}, recv(0, 2), join_scope()})
+      .spawned(1, 0, {sleep_for(0), send(1, 3)});
+}
+
+/// g0's guard lies in the buffer of a channel whose last end lies there too; g1 waits for the mutex.
+inline plan guard_that_nobody_has() {
+  return by_hand({2}).with(0, {rx(0), tx(0)}, {lock(2), send(1, 0), send(1, 2)}).with(1, {}, {sleep_for(0), lock(0)});
+}
+
 /// g1 is leaked, the child of g0; its own child g2 lives. So g0 waits in vain.
 inline plan live_grandchild() {
   return by_hand({0, 0})

@@ -68,7 +68,22 @@ TEST(ByHand, WhatACancelledLeakWouldDoNextIsNotCounted) {
   EXPECT_GT(n.after_cut, 0u);
 }
 
-TEST(ByHand, AnotherSenderMayClose) { expect_live(closed_by_another()); }
+TEST(ByHand, AnotherSenderMayClose) {
+  expect_live(closed_by_another());
+  EXPECT_EQ(caught(closed_by_another(), flaw::forgets_close), failure::false_alarm);
+}
+
+TEST(ByHand, AChildMayUseWhatItWasLent) {
+  expect_live(lent_sender());
+  EXPECT_EQ(caught(lent_sender(), flaw::sees_no_lending), failure::false_alarm);
+}
+
+TEST(ByHand, ABufferThatNobodyReachesIsAMiss) {
+  tally const n = tried(guard_that_nobody_has());
+  EXPECT_EQ(n.at_rest.leaked, 16u);
+  EXPECT_EQ(n.at_rest.found, 0u);
+  EXPECT_EQ(n.missed.begin()->first, "a guard in the buffer of a channel to which no end was found");
+}
 
 TEST(ByHand, ACircleThatNobodyHolds) {
   expect_found(circle_of_boxes(false), 1);

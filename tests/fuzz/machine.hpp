@@ -44,7 +44,7 @@ struct goroutine_state {
 };
 
 struct line {  // who waits, first come first; goroutine << 2 | case
-  static constexpr int room = 11;
+  static constexpr int room = 7;
   std::uint8_t n;
   std::uint8_t at[room];
 };
@@ -97,9 +97,10 @@ struct state {
   line noticing;  // who waits for a notification, of all conditions: by bell, then first come first
   source_state source[max_sources];
   box_state box[max_boxes];
+  std::uint8_t rest[2];  // 0: what makes it a multiple of 16 bytes
   bool operator==(const state& o) const { return std::memcmp(this, &o, sizeof *this) == 0; }
 };
-static_assert(std::has_unique_object_representations_v<state>);
+static_assert(std::has_unique_object_representations_v<state> && sizeof(state) % 16 == 0);
 
 class machine {
  public:
@@ -130,6 +131,8 @@ class machine {
   void resume(state&, int g);
   /// A sleep of it ends; false: it is not in one.
   bool fire(state&, int g);
+  /// fire or run_out could do something.
+  bool waits_for_time(const state&, int g) const;
   /// The time of the with_timeout that it is in is over; false: it is in none, or does not wait. (In virtual time none
   /// passes while anybody could run.)
   bool run_out(state&, int g);

@@ -378,6 +378,14 @@ bool machine::run_out(state& s, int g) {
   return true;
 }
 
+bool machine::waits_for_time(const state& s, int g) const {
+  if (s.g[g].is != status::waiting) return false;
+  const step& t = *at(s, g);
+  bool sleeps = s.g[g].context == limited;
+  for (unsigned i = 0; i < t.count; ++i) sleeps |= t.cases[i].what == wait_kind::sleep;
+  return sleeps;
+}
+
 bool machine::fire(state& s, int g) {
   if (s.g[g].is != status::waiting) return false;
   const step& t = *at(s, g);
