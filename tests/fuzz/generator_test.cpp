@@ -3,6 +3,7 @@
 //
 //   LEASH_LONG=1                  hundreds of thousands of plans, with larger state spaces
 //   LEASH_FUZZ_PLANS=N            so many
+//   LEASH_FUZZ_FIRST=N            from this seed on: a long run in pieces
 //   LEASH_FUZZ_SEED=N             this plan only, in full
 #include <iostream>
 
@@ -78,7 +79,7 @@ TEST_P(GroundTruth, EveryVerdictIsTrueAndNoPromisedLeakIsMissed) {
     outcome const o = try_plan(p, seed, with, n);
     EXPECT_EQ(o.what, failure::none) << told(p, o);
   } else {
-    auto const failed = first_failure(1 + GetParam() * plans, plans, with, n);
+    auto const failed = first_failure(number("LEASH_FUZZ_FIRST", 1) + GetParam() * plans, plans, with, n);
     EXPECT_FALSE(failed) << *failed;
     EXPECT_GT(n.at_rest.leaked, n.plans) << "hardly a plan leaks: the generator has gone stale";
     EXPECT_LT(n.gave_up * 5, n.plans) << "too many plans are given up";
