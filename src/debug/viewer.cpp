@@ -54,7 +54,7 @@ constexpr listed profiles[] = {
     {"goroutine", "Where all goroutines stand: the stack from the wait out to the line that started each."},
     {"goroutineleak", "Goroutines that are proved leaked: nothing the program can still do will complete their wait."},
     {"block", "How often and how long goroutines waited: with seconds=N, or since leash::wait_profiling began."},
-    {"mutex", "The same of locks."},
+    {"mutex", "Who held locks and permits that others waited for, and how long those waited."},
 };
 constexpr listed looks[] = {
     {"profile", "What the workers' processor time goes into, for seconds=N. go tool pprof reads it."},
