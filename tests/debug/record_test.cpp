@@ -355,4 +355,24 @@ TEST(GoTool, ReadsBlockMutexAndCpuProfiles) {
   EXPECT_NE(shell(pprof + "-top " + files.write("cut", damaged)).second, 0) << "a damaged one is refused";
 }
 
+TEST(GoTool, NamesWhoHeldTheLock) {
+  if (!have("go")) {
+    std::printf("skipped: no go on this machine\n");
+    GTEST_SKIP() << "skipped: no go on this machine";
+  }
+  hoarding([](std::uint16_t port) {
+    folder const files;
+    auto const [top, code] = shell("PPROF_TMPDIR=" + files.file("") + " go tool pprof -top -lines 'http://localhost:" +
+                                   std::to_string(port) + "/debug/pprof/mutex?seconds=1&rate=1000'");
+    EXPECT_EQ(code, 0) << top;
+    EXPECT_NE(top.find("Type: delay"), std::string::npos) << top;
+    std::size_t const held = top.find("record_tests::hoard"), hurried = top.find("record_tests::hurry");
+    ASSERT_NE(held, std::string::npos) << top;
+    EXPECT_LT(held, hurried) << top;
+#if defined(__clang__)
+    EXPECT_NE(top.find("record_test.cpp:" + std::to_string(end_of_hoard)), std::string::npos) << top;
+#endif
+  });
+}
+
 }  // namespace leash::test::record_tests
