@@ -20,15 +20,16 @@ constexpr std::size_t shown_of_site = 16;  // of a growing one
 
 enum class sign : std::uint8_t { blocked, busy, cancelled, calls, unknown, last_member, grows };
 
-/// What was seen of one goroutine, before any text is made.
+/// What was seen of one goroutine, before any text is made: there may be one for every goroutine.
 struct clue {
   goroutine_core* g;
   std::uint64_t id;
   sign what;
   std::uint32_t age;  // milliseconds
   std::uint32_t node = none;
+  std::uint32_t growth = none;  // of its site: which of growths_
   double score = 0;
-  std::string why;  // beside what `what` says
+  std::uint64_t joiner = 0;  // whose scope it alone holds up; 0: nobody's
 };
 
 std::string duration(std::uint32_t ms) {
@@ -108,7 +109,7 @@ class inspector {
     if (node != none && pass_.known.words[node] == word && pass_.known.leaked(node)) return;
     sites_[key(spawned_at)].push_back({g, id, born});
     auto add = [&](sign what, std::uint32_t for_long, double score) {
-      clues_.push_back({g, id, what, for_long, node, score + 0.05 * weight(for_long, limit), {}});
+      clues_.push_back({g, id, what, for_long, node, none, score + 0.05 * weight(for_long, limit)});
     };
     if (ended > limit) {
       add(sign::cancelled, ended, 0.9);
@@ -142,7 +143,7 @@ class inspector {
       if (std::uint32_t const home = k.home_of(i);
           home != none && (k.flags[i] & node_flag::seen) != 0 && k.found(home, 0) == 1)
         last[home] = i;
-    for (std::size_t c = 0; c < clues_.size(); ++c) clue_of_.emplace(clues_[c].g, c);
+    for (std::uint32_t c = 0; c < clues_.size(); ++c) clue_of(clues_[c].g) = c;
     std::size_t const n = clues_.size();
     for (std::size_t c = 0; c < n; ++c) {
       if (clues_[c].what != sign::blocked || clues_[c].node == none) continue;
@@ -154,18 +155,14 @@ class inspector {
       });
       if (member == none || (k.leaked(member))) continue;
       goroutine_core* g = k.goroutine_at(member);
-      auto const [at, fresh] = clue_of_.try_emplace(g, clues_.size());
-      if (!fresh) {
-        clue& known = clues_[at->second];
-        known.score += 0.05;
-        known.why += (known.why.empty() ? "" : "; ") + std::string("it alone holds up the scope that goroutine ") +
-                     std::to_string(clues_[c].id) + " joins";
+      std::uint32_t& known = clue_of(g);
+      if (known != none) {
+        clues_[known].score += 0.05;
       } else {
-        clue made{g, frozen::read(g->id), sign::last_member, clues_[c].age, member, 0.45, {}};
-        made.why = "for " + duration(clues_[c].age) + " it alone has held up the scope that goroutine " +
-                   std::to_string(clues_[c].id) + " joins";
-        clues_.push_back(std::move(made));
+        known = static_cast<std::uint32_t>(clues_.size());
+        clues_.push_back({g, frozen::read(g->id), sign::last_member, clues_[c].age, member, none, 0.45});
       }
+      clues_[known].joiner = clues_[c].id;
     }
   }
 
@@ -182,23 +179,32 @@ class inspector {
       // Started together (a pool), or too young to tell; and of those that come and go few are old.
       if (oldest - newest <= limit || middle <= (oldest - newest) / 8) continue;
       double const score = 0.3 + 0.6 * weight(static_cast<std::uint32_t>(all.size()) * 10, 100);
-      std::string const why = "one of " + std::to_string(all.size()) + " goroutines started at " + where.first + ":" +
-                              std::to_string(where.second) + " that are alive, and more come: the oldest was started " +
-                              duration(oldest) + " ago, the newest " + duration(newest) + " ago";
+      growths_.push_back("one of " + std::to_string(all.size()) + " goroutines started at " + where.first + ":" +
+                         std::to_string(where.second) + " that are alive, and more come: the oldest was started " +
+                         duration(oldest) + " ago, the newest " + duration(newest) + " ago");
       std::size_t const shown = std::min(all.size(), shown_of_site);
       std::partial_sort(all.begin(), all.begin() + static_cast<std::ptrdiff_t>(shown), all.end(), older);
       for (std::size_t i = 0; i < shown; ++i) {
         member const& m = all[i];
-        auto const [at, fresh] = clue_of_.try_emplace(m.g, clues_.size());
-        if (!fresh) {
-          clue& known = clues_[at->second];
-          known.score = std::min(1.0, std::max(known.score, score) + 0.05);
-          known.why += (known.why.empty() ? "" : "; ") + why;
+        std::uint32_t& known = clue_of(m.g);
+        if (known != none) {
+          clue& c = clues_[known];
+          c.score = std::min(1.0, std::max(c.score, score) + 0.05);
         } else {
-          clues_.push_back({m.g, m.id, sign::grows, m.age, none, score, why});
+          known = static_cast<std::uint32_t>(clues_.size());
+          clues_.push_back({m.g, m.id, sign::grows, m.age, none, none, score});
         }
+        clues_[known].growth = static_cast<std::uint32_t>(growths_.size() - 1);
       }
     }
+  }
+
+  /// Which of the clues is about g; none: none yet.
+  std::uint32_t& clue_of(const goroutine_core* g) {
+    std::uint32_t const node = pass_.known.node_of(g);
+    if (node == none) return clue_of_unparked_.try_emplace(g, none).first->second;
+    if (clue_of_node_.empty()) clue_of_node_.resize(pass_.known.goroutines(), none);
+    return clue_of_node_[node];
   }
 
   std::string describe(const clue& c, const goroutine_info& who) const {
@@ -217,12 +223,19 @@ class inspector {
       case sign::unknown:
         return "has waited" + in + " for " + duration(c.age) + " for something that leash does not know" + also(c);
       case sign::last_member:
+        return "for " + duration(c.age) + " it alone has held up the scope that goroutine " + std::to_string(c.joiner) +
+               " joins" + grows(c);
       case sign::grows:
         break;
     }
-    return c.why;
+    return growths_[c.growth];
   }
-  static std::string also(const clue& c) { return c.why.empty() ? "" : "; " + c.why; }
+  std::string also(const clue& c) const {
+    return (c.joiner != 0 ? "; it alone holds up the scope that goroutine " + std::to_string(c.joiner) + " joins"
+                          : std::string()) +
+           grows(c);
+  }
+  std::string grows(const clue& c) const { return c.growth != none ? "; " + growths_[c.growth] : std::string(); }
 
   /// The innermost coroutine that is known to have waited, and where it did last.
   LEASH_READS_FROZEN static std::string function_of(const goroutine_core* g) {
@@ -246,7 +259,9 @@ class inspector {
   std::uint32_t now_ = 0;
   std::map<std::uint16_t, std::uint32_t> limits_;  // stuck_after by runtime
   std::vector<clue> clues_;
-  std::unordered_map<const goroutine_core*, std::size_t> clue_of_;
+  std::vector<std::uint32_t> clue_of_node_;
+  std::unordered_map<const goroutine_core*, std::uint32_t> clue_of_unparked_;
+  std::vector<std::string> growths_;  // in words
   std::map<place, std::vector<member>> sites_;
 };
 

@@ -151,8 +151,14 @@ async function knotOf(k) {
 function kindCard(k, knot, open) {
   const key = kindKey(k), n = Math.min(chosen.get(key) || 0, k.ids.length - 1), id = 'k' + k.ids[0];
   const turn = by => { chosen.set(key, n + by); render(false); };
+  const places = new Map();  // who waits at the same line was perhaps started at several
+  for (const m of k.members) {
+    const one = m.state + line(m.at);
+    if (!places.has(one)) places.set(one, {...m, count: 0});
+    places.get(one).count += m.count;
+  }
   const head = [h('b', {}, k.knots === 1 ? 'A knot of ' + plural(k.goroutines, 'goroutine') : count(k.knots) + ' knots alike, ' + plural(k.goroutines, 'goroutine')), ': ',
-    k.members.map((m, i) => [i ? '; ' : '', m.count > 1 ? count(m.count) + ' in ' : '', m.state, ' at ', place(m.at)])];
+    [...places.values()].map((m, i) => [i ? '; ' : '', m.count > 1 ? count(m.count) + ' in ' : '', m.state, ' at ', place(m.at)])];
   const parts = knot ? [
     k.knots > 1 ? h('div.row', {}, h('button', {id: id + 'back', disabled: n === 0, onclick: () => turn(-1)}, 'Previous knot'), h('span', {}, 'knot ' + (n + 1) + ' of ' + count(k.knots)),
       h('button', {id: id + 'on', disabled: n + 1 >= k.ids.length, onclick: () => turn(1)}, 'Next knot')) : null,
