@@ -12,6 +12,7 @@
 // at: memory that no leaked goroutine has anything to do with holds nobody up.
 //
 // The components are found by Pearce's form of Tarjan's algorithm (iterative; one word for each vertex).
+#include <algorithm>
 #include <utility>
 
 #include "../observe/frozen.hpp"
@@ -30,6 +31,12 @@ class knots {
     std::uint32_t leaked = 0;
     for (std::uint32_t i = 0; i < g_.goroutines(); ++i) leaked += g_.leaked(i);
     if (leaked == 0) return;
+    beyond_links_ = !g_.listeners.empty() || std::any_of(g_.homes.begin(), g_.homes.end(),
+                                                         [&](std::uint32_t home) {
+                                                           return home != none && !g_.waiters_at(home).empty();
+                                                         })
+                        ? 3
+                        : 0;
     place_.resize(g_.nodes() + 2 * g_.lists.size());
     left_.resize(place_.size());
     for (std::uint32_t i = 0; i < g_.goroutines(); ++i)
@@ -54,7 +61,7 @@ class knots {
   // --- the edges of a vertex, one after the other
 
   // A vertex of a list: the item to look at. A node: what is next of its links, of which some lead to two vertices, and
-  // after them its joiners and its home.
+  // after them its joiners and its home, where anybody waits for such.
   using position = std::uint32_t;
   position first_of(std::uint32_t vertex) const {
     return vertex < g_.nodes() ? g_.first_link[vertex] : g_.lists[(vertex - g_.nodes()) / 2];
@@ -65,7 +72,7 @@ class knots {
       std::uint32_t const end = g_.first_link[vertex + 1];
       while (at % second < end)
         if (std::uint32_t const to = link(vertex, at); to != none) return to;
-      while (at < end + 3)
+      while (at < end + beyond_links_)
         if (std::uint32_t const to = after_links(vertex, at++ - end); to != none) return to;
       return none;
     }
@@ -230,6 +237,7 @@ class knots {
   huge_array<std::uint8_t> left_;    // by component: an edge leaves it
   huge_array<step> path_;
   huge_array<std::uint32_t> finished_;
+  std::uint32_t beyond_links_ = 0;  // edges of a node that are none of its links
   std::uint32_t next_number_ = 1, next_component_ = UINT32_MAX;
 };
 

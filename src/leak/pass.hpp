@@ -28,11 +28,14 @@ struct leak_pass {
   std::size_t core = 0;                                        // how many of `dead` are core
   std::vector<std::pair<std::uint32_t, std::uint32_t>> needs;  // who waits for whom, by position in dead; for few only
 
-  /// only: the runtime to look at, or null for all. confined: also what is not proven from counts alone.
-  explicit leak_pass(const runtime* only, bool confined = true);
+  /// only: the runtime to look at, or null for all. confined: also what is not proven from counts alone. in_haste: somebody
+  /// waits for it, so a second processor may be used.
+  explicit leak_pass(const runtime* only, bool confined = true, bool in_haste = true);
 };
 
-void scan_all(graph&, const runtime* only);
+/// In haste, so many slabs of goroutines (some 300 each) are read ahead on a thread of their own. Tests lower it.
+extern std::atomic<std::size_t> read_ahead_from;
+void scan_all(graph&, const runtime* only, bool in_haste);
 void mark_all(graph&, bool confined);
 void find_knots(leak_pass&);
 
@@ -66,7 +69,7 @@ leak_report make_report(leak_pass&&);
 /// Notes which frames and blocks nobody can reach any more: a handle there that is used all the same ends the program.
 void seal(const leak_pass&);
 #endif
-leak_report find_leaks_of(const runtime*, bool confined = true);
+leak_report find_leaks_of(const runtime*, bool confined = true, bool in_haste = true);
 /// Told of every report that is not empty, whoever asked for it, on the thread that did: to be quick about. Set by the
 /// room of the debug endpoints; null: nobody.
 extern std::atomic<void (*)(const leak_report&)> leaks_proved;

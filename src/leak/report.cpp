@@ -62,14 +62,14 @@ std::mutex& pass_lock() noexcept {
   return lock;
 }
 
-leak_pass::leak_pass(const runtime* only, bool confined) {
+leak_pass::leak_pass(const runtime* only, bool confined, bool in_haste) {
   // Verdicts count from here on: whatever is cut short later may wake the judged, and makes a new generation.
   judged_anything.store(true, std::memory_order_relaxed);
   known.generation = verdict_generation();
   known.pass = current_pass.load(std::memory_order_relaxed) + 1;
   current_pass.store(known.pass, std::memory_order_relaxed);
   heavy_fence();  // who does not see the new number when it leaves, did all that it did before this
-  scan_all(known, only);
+  scan_all(known, only, in_haste);
   mark_all(known, confined);
   find_knots(*this);
 }
@@ -227,11 +227,11 @@ leak_report make_report(leak_pass&& p) {
   return report;
 }
 
-leak_report find_leaks_of(const runtime* only, bool confined) {
+leak_report find_leaks_of(const runtime* only, bool confined, bool in_haste) {
   leak_report report;
   {
     std::lock_guard guard(pass_lock());
-    report = make_report(leak_pass(only, confined));
+    report = make_report(leak_pass(only, confined, in_haste));
   }
   if (!report.empty())
     if (auto* tell = leaks_proved.load(std::memory_order_acquire)) tell(report);

@@ -4,16 +4,16 @@
 // pass. An idle processor can do that part meanwhile. Where none is idle, or the kernel does not know how (before 5.14),
 // the pass touches its memory itself, as it comes to it.
 #pragma once
-#include <signal.h>
 #include <sys/mman.h>
 
 #include <algorithm>
 #include <atomic>
 #include <cstddef>
-#include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
+
+#include "helper_thread.hpp"
 
 namespace leash {
 
@@ -33,15 +33,8 @@ class touch_ahead {
   void start(std::vector<area> areas) {
     std::size_t all = 0;
     for (area const& a : areas) all += a.bytes;
-    if (all < worth_it || std::thread::hardware_concurrency() < 2) return;
-    sigset_t every, before;  // signals are for the program's threads
-    sigfillset(&every);
-    pthread_sigmask(SIG_SETMASK, &every, &before);
-    try {
-      thread_ = std::thread([this, areas = std::move(areas)] { touch(areas); });
-    } catch (const std::system_error&) {  // no thread to be had
-    }
-    pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    if (all < worth_it) return;
+    thread_ = start_helper([this, areas = std::move(areas)] { touch(areas); });
   }
   void stop() noexcept {
     if (!thread_.joinable()) return;

@@ -96,13 +96,13 @@ struct program::state {
 
   /// The leaks to act on. What is only confined could still be reached by a thread that leash does not know, so it
   /// counts here when it has stayed as it is for a while. Virtual time knows no such threads.
-  static leak_report look(runtime* rt) {
-    leak_report r = find_leaks_of(rt);
+  static leak_report look(runtime* rt, bool in_haste) {
+    leak_report r = find_leaks_of(rt, true, in_haste);
     rt->quiet_due.store(INT64_MAX, std::memory_order_relaxed);
     if (rt->sim != nullptr) return r;
     if (!has_young_confined(r, confined_settles)) return r;
     rt->quiet_due.store(runtime_now(rt) + confined_settles.count() / 4, std::memory_order_relaxed);
-    return find_leaks_of(rt, false);
+    return find_leaks_of(rt, false, in_haste);
   }
 
   /// True when everything has been at rest for long enough to be judged.
@@ -125,7 +125,7 @@ struct program::state {
     std::size_t const left = rt->live_goroutines();
     if (left == 0 || !s.settled()) return false;
     s.acted = false;
-    leak_report const r = look(rt);
+    leak_report const r = look(rt, true);
     if (r.empty()) return false;
     bool const all = r.size() == left;
     if (s.tell(r, all)) {
@@ -151,7 +151,7 @@ struct program::state {
   nanoseconds check() {
     std::lock_guard guard(lock);
     std::int64_t const begun = runtime_now(&rt);
-    leak_report const r = look(&rt);
+    leak_report const r = look(&rt, false);
     nanoseconds const took(runtime_now(&rt) - begun);
     // What is only confined counts after a while, though nothing runs: then there is one more check to make.
     young = rt.quiet_due.load(std::memory_order_relaxed) != INT64_MAX;

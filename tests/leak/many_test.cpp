@@ -3,7 +3,8 @@
 #include <vector>
 
 #include "kernel.hpp"
-#include "leak/slot_map.hpp"
+#include "leak/pass.hpp"
+#include "leak/read_ahead.hpp"
 
 namespace leash::test::many_tests {
 
@@ -38,6 +39,78 @@ LEASH_TEST(Many, WorkersWhoseQueueOneFeedsFromOutsideAreLive) {
     CO_ASSERT_TRUE(co_await parked("worker", "chan receive", many));
     EXPECT_TRUE(find_leaks().empty());
     s.cancel("seen");
+  });
+}
+
+// A thread that reads ahead of the pass.
+task<> hold(receiver<int> in, sender<int> out) {
+  while (auto v = co_await in.recv()) (void)co_await out.send(*v);
+}
+/// Each holds what the one before it waits for; the last one's sender is returned.
+constexpr std::size_t links = 2'000;
+sender<int> start_chain(scope& s, const char* name, sender<int> first) {
+  for (std::size_t i = 0; i < links; ++i) {
+    auto [tx, rx] = channel<int>();
+    s.go(named(name), hold, std::move(rx), std::move(first));
+    first = std::move(tx);
+  }
+  return first;
+}
+
+LEASH_TEST_OF_LEAKS(ReadAhead, ARingIsFoundAndAChainIsNotWhileOthersMove) {
+  co_await with_scope([](scope& s) -> task<> {
+    auto [first, last] = channel<int>();
+    auto end = start_chain(s, "ring", std::move(first));
+    s.go(named("ring"), hold, std::move(last), std::move(end));
+    auto [nowhere, nobody] = channel<int>();
+    auto kept = std::make_unique<sender<int>>(start_chain(s, "chain", std::move(nowhere)));
+    CO_ASSERT_TRUE(co_await parked("ring", "chan receive", links + 1));
+    CO_ASSERT_TRUE(co_await parked("chain", "chan receive", links));
+    auto [ping, pong] = channel<int>();
+    auto [back, again] = channel<int>();
+    s.go(named("moves"), hold, std::move(pong), std::move(back));
+    auto const finished = s.go([&] {
+      for (std::size_t from : {std::size_t{0}, std::size_t{SIZE_MAX}}) {
+        read_ahead_from = from;
+        for (int i = 0; i < 5; ++i) EXPECT_EQ(find_leaks().size(), links + 1);
+      }
+      s.cancel("seen");
+    });
+    while (co_await ping.send(1)) (void)co_await again.recv();
+  });
+}
+
+TEST(ReadAhead, GivesWhatIsReadWithoutIt) {
+  run_at(2, []() -> task<> {
+    co_await with_scope([](scope& s) -> task<> {
+      auto [first, last] = channel<int>();
+      auto kept = std::move(first);
+      for (int i = 0; i < 3; ++i) kept = start_chain(s, "chain", std::move(kept));
+      CO_ASSERT_TRUE(co_await parked("chain", "chan receive", 3 * links));
+      slot_map slots;
+      std::vector<goroutine_slab> slabs;
+      slots.for_each_slab(arena::kind::goroutine, [&](std::uint32_t first, std::byte* base, std::size_t bytes,
+                                                      std::uint32_t n) { slabs.push_back({first, base, bytes, n}); });
+      read_ahead ahead;
+      ahead.start(slabs, slots, nullptr, nullptr);
+      frozen_reader reader(slots, nullptr);
+      slab_reading own;
+      std::uint32_t const first_read = 3, last_read = 15;  // before anything is done
+      CO_ASSERT_TRUE(slabs.size() > last_read);
+      while (ahead.take(last_read) == nullptr) co_await yield();
+      std::size_t handles = 0;
+      for (std::uint32_t i = first_read; i <= last_read; ++i) {
+        const slab_reading& r = *ahead.take(i);
+        reader.read(slabs[i], nullptr, own);
+        EXPECT_EQ(r.members, own.members);
+        EXPECT_EQ(r.waits.size(), own.waits.size());
+        CO_ASSERT_EQ(r.handles.size(), own.handles.size());
+        for (std::size_t h = 0; h < own.handles.size(); ++h) EXPECT_EQ(r.handles[h].what.at, own.handles[h].what.at);
+        handles += own.handles.size();
+      }
+      EXPECT_GT(handles, 1000u);
+      s.cancel("seen");
+    });
   });
 }
 
