@@ -197,7 +197,7 @@ reply contention_profile(const request& q, bool mutexes) {
       return failure(400, "rate: nanoseconds, from 1000 to 1000000000");
   }
   std::string_view const debug = q["debug"];
-  if (debug != "" && debug != "0" && debug != "1") return failure(400, "debug: 0 or 1");
+  if (!debug.empty() && debug != "0" && debug != "1") return failure(400, "debug: 0 or 1");
   recording_place place;
   if (!place) return too_many_recordings();
   reply r;
