@@ -48,7 +48,7 @@ struct pending_start_of : pending_start {
 };
 
 /// borrows: its callable may refer to frames of the goroutine that arms it.
-void arm_start(pending_start*, nanoseconds after, bool borrows = true);
+void arm_start(pending_start*, nanoseconds after, std::source_location where, bool borrows = true);
 void watch_start(pending_start*, context_core*);
 bool stop_start(pending_start*) noexcept;
 
@@ -96,7 +96,7 @@ timer after_func(nanoseconds d, F&& fn, std::source_location where = std::source
   goroutine_core* g = running_goroutine("after_func", where);
   auto* p =
       new pending_start_of<std::decay_t<F>>(std::decay_t<F>(std::forward<F>(fn)), *runtime_at(g->runtime_index), where);
-  arm_start(p, d);
+  arm_start(p, d, where);
   return timer(p);
 }
 

@@ -37,15 +37,15 @@ struct mutex_core : object {
     std::uint32_t free = 0;
     return state.compare_exchange_strong(free, locked, std::memory_order_acquire, std::memory_order_relaxed);
   }
-  LEASH_INLINE void unlock() noexcept {
+  LEASH_INLINE LEASH_AT_CALLER void unlock() noexcept {
     std::uint32_t held = locked;
     if (reclaimed_anything.load(std::memory_order_relaxed) ||
         !state.compare_exchange_strong(held, 0, std::memory_order_release, std::memory_order_relaxed)) [[unlikely]] {
       unlock_slow();
     }
   }
-  bool try_lock_slow() noexcept;  // with other bits set
-  void unlock_slow() noexcept;
+  bool try_lock_slow() noexcept;               // with other bits set
+  LEASH_NOINLINE void unlock_slow() noexcept;  // the profile of who held it tells the line that calls it
 };
 
 class mutex_wait : public retrying_waiter {
@@ -92,16 +92,16 @@ class mutex {
    public:
     guard() noexcept {}
     guard(guard&& o) noexcept { take(o); }
-    guard& operator=(guard&& o) noexcept {
+    LEASH_INLINE LEASH_AT_CALLER guard& operator=(guard&& o) noexcept {
       if (this != &o) {
         unlock();
         take(o);
       }
       return *this;
     }
-    ~guard() { unlock(); }
+    LEASH_INLINE LEASH_AT_CALLER ~guard() { unlock(); }
     /// Unlocks early. Idempotent.
-    LEASH_INLINE void unlock() noexcept {
+    LEASH_INLINE LEASH_AT_CALLER void unlock() noexcept {
       if (object* c = release(capability::guard)) static_cast<mutex_core*>(c)->unlock();
     }
     bool owns_lock() const noexcept { return get() != nullptr; }
@@ -182,7 +182,8 @@ class guarded {
   class [[nodiscard]] guard {
    public:
     guard(guard&& o) noexcept : held_(std::move(o.held_)), value_(o.value_) {}
-    guard& operator=(guard&& o) noexcept {
+    LEASH_INLINE LEASH_AT_CALLER ~guard() = default;
+    LEASH_INLINE LEASH_AT_CALLER guard& operator=(guard&& o) noexcept {
       held_ = std::move(o.held_);
       value_ = o.value_;
       return *this;

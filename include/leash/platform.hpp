@@ -29,6 +29,13 @@
 #define LEASH_COLD [[gnu::cold, gnu::noinline]]
 #define LEASH_INLINE [[gnu::always_inline]] inline
 
+/// Beside LEASH_INLINE: for debug information what is inlined belongs to the line that calls it.
+#if defined(__clang__)
+#define LEASH_AT_CALLER __attribute__((nodebug))
+#else
+#define LEASH_AT_CALLER __attribute__((artificial))
+#endif
+
 /// For the few functions that read memory which its owner may be changing, and validate afterwards (the leak marker,
 /// dumps).
 #if !LEASH_ASAN && !LEASH_TSAN

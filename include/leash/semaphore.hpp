@@ -16,7 +16,7 @@ struct semaphore_core : object {
   counted_queue queue;
   semaphore_core(std::size_t n, std::source_location where) noexcept
       : object(object_type::semaphore, where), available(n), total(n) {}
-  void release(std::size_t n) noexcept;
+  LEASH_NOINLINE void release(std::size_t n) noexcept;
 };
 
 /// Admits holders of up to n permits at a time.
@@ -34,16 +34,16 @@ class semaphore {
    public:
     permit() noexcept {}
     permit(permit&& o) noexcept { take(o); }
-    permit& operator=(permit&& o) noexcept {
+    LEASH_INLINE LEASH_AT_CALLER permit& operator=(permit&& o) noexcept {
       if (this != &o) {
         release();
         take(o);
       }
       return *this;
     }
-    ~permit() { release(); }
+    LEASH_INLINE LEASH_AT_CALLER ~permit() { release(); }
     /// Gives back early. Idempotent.
-    void release() noexcept {
+    LEASH_INLINE LEASH_AT_CALLER void release() noexcept {
       if (object* c = handle::release(capability::permit)) static_cast<semaphore_core*>(c)->release(n_);
     }
     explicit operator bool() const noexcept { return get() != nullptr; }

@@ -31,7 +31,7 @@ struct shared_mutex_core : object {
     shared ? void(++readers) : void(writer = true);
     holders.store(holders.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
   }
-  void release(bool shared) noexcept;
+  LEASH_NOINLINE void release(bool shared) noexcept;
 };
 
 class shared_mutex_wait : public waiter {
@@ -69,16 +69,16 @@ class shared_mutex {
    public:
     basic_guard() noexcept {}
     basic_guard(basic_guard&& o) noexcept { take(o); }
-    basic_guard& operator=(basic_guard&& o) noexcept {
+    LEASH_INLINE LEASH_AT_CALLER basic_guard& operator=(basic_guard&& o) noexcept {
       if (this != &o) {
         unlock();
         take(o);
       }
       return *this;
     }
-    ~basic_guard() { unlock(); }
+    LEASH_INLINE LEASH_AT_CALLER ~basic_guard() { unlock(); }
     /// Unlocks early. Idempotent.
-    void unlock() noexcept {
+    LEASH_INLINE LEASH_AT_CALLER void unlock() noexcept {
       if (object* c = release(kind)) static_cast<shared_mutex_core*>(c)->release(Shared);
     }
     bool owns_lock() const noexcept { return get() != nullptr; }

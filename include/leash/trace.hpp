@@ -26,6 +26,8 @@ enum class trace_kind : std::uint8_t {
   end,     // it ended
   cancel,  // a context ended; where: the cancel() that asked for it, or what else it was
   leak,    // it was proved leaked
+  arm,     // a timer was set, of after_func or (reason context_done) a deadline; where: that line
+  fire,    // it is due: what comes next on that thread, a create or a cancel, comes of it
 };
 const char* name_of(trace_kind) noexcept;
 
@@ -34,13 +36,14 @@ struct trace_event {
   static constexpr std::uint32_t foreign = UINT32_MAX;
   static constexpr std::size_t most_callers = 2;
 
-  std::int64_t at = 0;          // nanoseconds, on the steady clock
-  std::uint64_t goroutine = 0;  // whom it happened to; 0: nobody (cancel)
-  std::uint64_t by = 0;         // the goroutine that ran on that thread; 0: none: a timer, or no worker
+  std::int64_t at = 0;  // nanoseconds, on the steady clock
+  std::uint64_t goroutine =
+      0;                 // whom it happened to; 0: nobody (cancel). arm, fire: a number of the timer while it is set
+  std::uint64_t by = 0;  // the goroutine that ran on that thread; 0: none: a timer, or no worker
   std::source_location where;
   std::uint64_t worker_of = 0;     // the runtime's serial; 0: a thread that is no worker
   std::uint32_t worker = foreign;  // its index in that runtime
-  std::uint32_t epoch = 0;         // of the goroutine's park word: orders what happened to it
+  std::uint32_t epoch = 0;         // of the goroutine's park word: orders what happened to it. arm: microseconds to go
   std::uint32_t callers = 0;       // park: first of the `caller_count` lines in trace::callers, inner first
   std::uint8_t caller_count = 0;
   trace_kind kind = trace_kind::run;
@@ -108,10 +111,19 @@ LEASH_NOINLINE void note_wake(worker*, goroutine_core*) noexcept;
 /// It has been made, and waits for a place in its scope.
 LEASH_COLD void note_create(goroutine_core*) noexcept;
 LEASH_COLD void note_cancel(std::source_location) noexcept;
+LEASH_COLD void note_arm(const timer_entry*, std::int64_t nanoseconds_to_go, wait_reason,
+                         std::source_location) noexcept;
+LEASH_COLD void note_fire(const timer_entry*) noexcept;
 LEASH_COLD void note_leak(std::uint64_t id, std::uint64_t word, std::source_location spawned_at) noexcept;
 /// A runtime begins (its workers do not run yet) or ends (they do not run any more).
 void observe_runtime(runtime&) noexcept;
 void forget_runtime(runtime&) noexcept;
+/// Under the lock of `line`, before anybody in it is claimed: who gives `what` back, by code at that address.
+LEASH_COLD void note_release(const object* what, const wait_queue& line, const void* at) noexcept;
+LEASH_INLINE void note_release_of(const object* what, const wait_queue& line, const void* at) noexcept {
+  if (!line.empty() && (observed_everywhere.load(std::memory_order_relaxed) & observe_waits) != 0) [[unlikely]]
+    note_release(what, line, at);
+}
 
 // --- where goroutines waited, and how long
 
@@ -120,6 +132,10 @@ struct wait_site {
   std::vector<std::source_location> stack;  // from the wait out to the line that started the goroutine
   wait_reason reason = wait_reason::none;
   double count = 0, nanoseconds = 0;  // estimates from the sample
+  // holders() only: the code that gave it back, and the destroying part of the coroutine on top of `stack` (null: none);
+  // what their names are only the program's files tell.
+  const void* released_at = nullptr;
+  const void* coroutine = nullptr;
 };
 
 /// Collects where goroutines waited, in all runtimes, while it lives: each wait that took `rate` or longer, and of the
@@ -135,6 +151,10 @@ class [[nodiscard]] wait_profiling {
   ~wait_profiling();
   /// All there was since the first of those that live began.
   std::vector<wait_site> take() const;
+  /// The waits for locks and permits again, by who let wait: who gives one back while goroutines stand in line for it is
+  /// charged with what they have waited since it was given back before, all together. The stack is that of the goroutine
+  /// that gave it back, its last awaits; empty: no goroutine did. At most 128 in a line are counted.
+  std::vector<wait_site> holders() const;
 };
 
 }  // namespace leash

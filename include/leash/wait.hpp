@@ -118,6 +118,7 @@ class wait_queue {
   /// Exact under the lock; a hint without it.
   bool empty() const noexcept { return head_.load(std::memory_order_relaxed) == nullptr; }
   waiter* front() const noexcept { return head_.load(std::memory_order_relaxed); }
+  waiter* back() const noexcept { return tail_; }
   void push(waiter* w) noexcept {
     w->next = nullptr;
     w->prev = tail_;

@@ -153,7 +153,8 @@ entered_context::entered_context(goroutine_core* g, std::int64_t when, bool shie
   enter(outer_);
   if (when == INT64_MAX) return;
   runtime* rt = runtime_at(g->runtime_index);
-  if (when <= runtime_now(rt)) {
+  std::int64_t const now = runtime_now(rt);
+  if (when <= now) {
     end_context(node_, context_error::deadline_exceeded,
                 std::make_shared<cancel_cause>(cancel_cause{"deadline exceeded", where, nullptr}));
     return;
@@ -165,11 +166,15 @@ entered_context::entered_context(goroutine_core* g, std::int64_t when, bool shie
     return nullptr;
   };
   node_->timer.fire = [](timer_entry* t) {
+    if (observed_everywhere.load(std::memory_order_relaxed) != 0) [[unlikely]]
+      note_fire(t);
     context_core* node = node_of(t);
     end_context(node, context_error::deadline_exceeded,
                 std::make_shared<cancel_cause>(cancel_cause{"deadline exceeded", node->made_at, nullptr}));
     unhold(node);
   };
+  if (observed_everywhere.load(std::memory_order_relaxed) != 0) [[unlikely]]
+    note_arm(&node_->timer, when - now, wait_reason::context_done, where);
   timer_wheel& wheel = this_worker->timers;
   {
     spin_guard guard(wheel.lock());

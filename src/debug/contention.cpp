@@ -1,12 +1,16 @@
-// Block and mutex profiles in Go's forms: how often goroutines waited somewhere, and for how long.
+// Block and mutex profiles in Go's forms: how often goroutines waited somewhere, and for how long; and, of locks and permits,
+// who let them wait.
 //
-// The stack is that of who waited, in both: who let it wait, as Go's mutex profile has it, is not known when a lock is
-// given back by a destructor.
+// The stack in a mutex profile is that of who gave the lock back. A guard's destructor knows no line, but its code was called from
+// somewhere: debug information tells the line of it. In the coroutine that holds the guard, that is the line to show, instead of
+// that of its last await; in a function that the coroutine called, it is one frame more.
 #include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <leash/trace.hpp>
 
+#include "native_symbols.hpp"
+#include "observe/looking.hpp"
 #include "pprof_table.hpp"
 #include "profiles.hpp"
 #include "recorded.hpp"
@@ -20,12 +24,8 @@ using steady = std::chrono::steady_clock;
 
 constexpr std::int64_t usual_rate = 10'000, least_rate = 1'000;  // ns
 
-bool is_lock(wait_reason r) noexcept {
-  return r == wait_reason::mutex_lock || r == wait_reason::rw_lock || r == wait_reason::rw_rlock;
-}
 /// As in Go: not what waits for time or for the outside.
-bool counts(wait_reason r, bool mutexes) noexcept {
-  if (mutexes) return is_lock(r);
+bool counts(wait_reason r) noexcept {
   switch (r) {
     case wait_reason::none:
     case wait_reason::sleep:
@@ -40,12 +40,14 @@ bool counts(wait_reason r, bool mutexes) noexcept {
   }
 }
 
+std::uint64_t address_of(const void* p) noexcept { return reinterpret_cast<std::uintptr_t>(p); }
+
 /// What came between two looks.
 std::vector<wait_site> difference(std::vector<wait_site> after, const std::vector<wait_site>& before) {
-  std::map<std::pair<int, std::vector<std::uint64_t>>, const wait_site*> known;
+  std::map<std::vector<std::uint64_t>, const wait_site*> known;
   auto const key = [](const wait_site& s) {
-    std::pair<int, std::vector<std::uint64_t>> k{static_cast<int>(s.reason), {}};
-    for (auto l : s.stack) k.second.push_back(std::bit_cast<std::uint64_t>(l));
+    std::vector<std::uint64_t> k{static_cast<std::uint64_t>(s.reason), address_of(s.released_at)};
+    for (auto l : s.stack) k.push_back(std::bit_cast<std::uint64_t>(l));
     return k;
   };
   for (auto& s : before) known.emplace(key(s), &s);
@@ -59,7 +61,42 @@ std::vector<wait_site> difference(std::vector<wait_site> after, const std::vecto
 
 std::int64_t whole(double d) noexcept { return static_cast<std::int64_t>(std::llround(std::max(d, 0.0))); }
 
-std::string as_protobuf(const std::vector<wait_site>& sites, std::chrono::nanoseconds duration) {
+struct shown_frame {
+  std::string name, whole, file;
+  std::uint32_t line = 0;
+  explicit shown_frame(std::source_location l)
+      : name(plain_function(l.function_name())), whole(l.function_name()), file(l.file_name()), line(l.line()) {}
+  explicit shown_frame(native_symbols::found f)
+      : name(std::move(f.name)), whole(std::move(f.whole)), file(std::move(f.line.file)), line(f.line.line) {}
+};
+
+/// Of the call from which what was waited for was given back.
+std::uint64_t call_before(const void* return_address) noexcept { return address_of(return_address) - 1; }
+
+std::string_view name_in(std::string_view path) noexcept { return path.substr(path.rfind('/') + 1); }
+
+/// Innermost first.
+std::vector<shown_frame> frames_of(const wait_site& s, native_symbols& symbols) {
+  std::vector<shown_frame> all(s.stack.begin(), s.stack.end());
+  if (s.released_at == nullptr) return all;
+  native_symbols::found by = symbols.at(call_before(s.released_at));
+  // GCC cannot be told that what is inlined belongs to the caller's line: a line of the library says nothing.
+  if (is_library_file(by.line.file)) by.line = {};
+  if (s.coroutine != nullptr && symbols.at(address_of(s.coroutine)).whole == by.whole) {
+    if (by.line.line == 0) return all;
+    // The path that the compiler was told to show stays.
+    if (name_in(all.front().file) != name_in(by.line.file)) all.front().file = std::move(by.line.file);
+    all.front().line = by.line.line;
+  } else {
+    all.emplace(all.begin(), std::move(by));
+  }
+  return all;
+}
+
+constexpr std::string_view beyond = "(in more places than are kept apart)";
+
+std::string as_protobuf(const std::vector<wait_site>& sites, native_symbols& symbols,
+                        std::chrono::nanoseconds duration) {
   pprof_table table;
   table.put_sample_type("contentions", "count");
   table.put_sample_type("delay", "nanoseconds");
@@ -67,8 +104,7 @@ std::string as_protobuf(const std::vector<wait_site>& sites, std::chrono::nanose
   table.put_time(std::chrono::system_clock::now() - duration, duration);
   for (auto& s : sites) {
     std::vector<std::uint64_t> ids;
-    for (auto l : s.stack) ids.push_back(table.location_of(l));
-    constexpr std::string_view beyond = "(in more places than are kept apart)";
+    for (auto& f : frames_of(s, symbols)) ids.push_back(table.location_of(f.name, f.whole, f.file, f.line));
     if (ids.empty()) ids.push_back(table.location_of(beyond, beyond, "", 0));
     table.begin_sample();
     table.put_locations(ids);
@@ -81,20 +117,20 @@ std::string as_protobuf(const std::vector<wait_site>& sites, std::chrono::nanose
   return out;
 }
 
-std::string as_text(std::vector<wait_site> sites, bool mutexes) {
+std::string as_text(std::vector<wait_site> sites, native_symbols& symbols, bool mutexes) {
   std::sort(sites.begin(), sites.end(), [](auto& a, auto& b) { return a.nanoseconds > b.nanoseconds; });
   std::string out = mutexes ? "--- mutex:\ncycles/second=1000000000\nsampling period=1\n"
                             : "--- contention:\ncycles/second=1000000000\n";
-  std::map<std::uint64_t, std::size_t> numbers;
+  std::map<std::string, std::size_t> numbers;
   for (auto& s : sites) {
     out += std::to_string(whole(s.nanoseconds)) + " " + std::to_string(whole(s.count)) + " @";
     std::string lines;
-    for (auto l : s.stack) {
+    for (auto& f : frames_of(s, symbols)) {
+      std::string const text = f.name + "+0x0\t" + f.file + ":" + std::to_string(f.line);
       char at[24];
-      std::snprintf(at, sizeof at, "%#zx",
-                    numbers.try_emplace(std::bit_cast<std::uint64_t>(l), numbers.size() + 1).first->second);
+      std::snprintf(at, sizeof at, "%#zx", numbers.try_emplace(text, numbers.size() + 1).first->second);
       out += std::string(" ") + at;
-      lines += std::string("#\t") + at + "\t" + plain_function(l.function_name()) + "+0x0\t" + site_of(l) + "\n";
+      lines += std::string("#\t") + at + "\t" + text + "\n";
     }
     out += "\n" + lines + "\n";
   }
@@ -111,27 +147,39 @@ class contention_source final : public source {
         until_(seconds ? from_ + as_time(*seconds) : from_) {
     if (!seconds) return;
     collecting_.emplace(rate);
-    before_ = collecting_->take();
+    before_ = so_far();
   }
   bool more(std::string& out) override {
-    if (steady::now() < until_) return true;
-    std::vector<wait_site> sites = difference(waits_so_far(), before_);
-    collecting_.reset();
-    std::erase_if(sites, [this](auto& s) {
-      bool const other = s.stack.empty() ? false : !counts(s.reason, mutexes_);
-      return other || whole(s.count) == 0;
-    });
-    out += text_ ? as_text(std::move(sites), mutexes_) : as_protobuf(sites, steady::now() - from_);
+    if (!sites_) {
+      if (steady::now() < until_) return true;
+      took_ = steady::now() - from_;
+      sites_ = difference(so_far(), before_);
+      collecting_.reset();
+      std::erase_if(*sites_, [](auto& s) {
+        bool const other = s.reason != wait_reason::none && !counts(s.reason);
+        return other || whole(s.count) == 0;
+      });
+      for (auto& s : *sites_)
+        if (s.released_at != nullptr) symbols_.want_line(call_before(s.released_at));
+      return true;
+    }
+    if (symbols_.find_lines()) return true;
+    out += text_ ? as_text(*std::move(sites_), symbols_, mutexes_) : as_protobuf(*sites_, symbols_, took_);
     return false;
   }
   steady::time_point not_before() const override { return until_; }
 
  private:
+  std::vector<wait_site> so_far() const { return mutexes_ ? holders_so_far() : waits_so_far(); }
+
   recording_place place_;
   bool mutexes_, text_;
   steady::time_point from_, until_;
   std::optional<wait_profiling> collecting_;
   std::vector<wait_site> before_;
+  std::optional<std::vector<wait_site>> sites_;  // once it is over
+  steady::duration took_{};
+  native_symbols symbols_;
 };
 
 }  // namespace
@@ -149,7 +197,7 @@ reply contention_profile(const request& q, bool mutexes) {
       return failure(400, "rate: nanoseconds, from 1000 to 1000000000");
   }
   std::string_view const debug = q["debug"];
-  if (debug != "" && debug != "0" && debug != "1") return failure(400, "debug: 0 or 1");
+  if (!debug.empty() && debug != "0" && debug != "1") return failure(400, "debug: 0 or 1");
   recording_place place;
   if (!place) return too_many_recordings();
   reply r;

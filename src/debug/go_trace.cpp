@@ -142,7 +142,10 @@ class writer final : public trace_source {
         return log(out, p, t, e.where, "leak",
                    "goroutine " + std::to_string(line_.goroutines[g].id) + " is proved leaked");
       case what::cancel:
-        return log(out, p, t, e.where, "cancel", "a context ended");
+        return log(out, p, t, e.where, "cancel", e.timer != 0 ? "a context ended: its deadline" : "a context ended");
+      case what::arm:
+        return log(out, p, t, e.where, "timer",
+                   (e.reason == wait_reason::context_done ? "deadline in " : "after_func in ") + time_text(e.to_go));
     }
   }
 

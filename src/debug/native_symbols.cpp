@@ -1,62 +1,19 @@
 #include "native_symbols.hpp"
 
 #include <cxxabi.h>
-#include <elf.h>
-#include <fcntl.h>
-#include <link.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <string_view>
+#include <utility>
 
+#include "mapped_file.hpp"
 #include "observe/text.hpp"
 
 namespace leash::debug {
 
 namespace {
-
-constexpr std::size_t largest_file = std::size_t{2} << 30;
-
-class mapped_file {
- public:
-  explicit mapped_file(const std::string& path) {
-    int const fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return;
-    struct stat s{};
-    if (fstat(fd, &s) == 0 && S_ISREG(s.st_mode) && s.st_size > 0 &&
-        static_cast<std::size_t>(s.st_size) <= largest_file) {
-      void* p = mmap(nullptr, static_cast<std::size_t>(s.st_size), PROT_READ, MAP_PRIVATE, fd, 0);
-      if (p != MAP_FAILED) {
-        data_ = static_cast<const std::byte*>(p);
-        size_ = static_cast<std::size_t>(s.st_size);
-      }
-    }
-    close(fd);
-  }
-  mapped_file(const mapped_file&) = delete;
-  ~mapped_file() {
-    if (data_ != nullptr) munmap(const_cast<std::byte*>(data_), size_);
-  }
-  /// Null: not that many there.
-  template <class T>
-  const T* at(std::uint64_t offset, std::uint64_t count = 1) const noexcept {
-    if (offset > size_ || count > (size_ - offset) / sizeof(T) || offset % alignof(T) != 0) return nullptr;
-    return reinterpret_cast<const T*>(data_ + offset);
-  }
-  /// A text that ends within the file.
-  const char* text(std::uint64_t offset) const noexcept {
-    if (offset >= size_ || std::memchr(data_ + offset, 0, size_ - offset) == nullptr) return nullptr;
-    return reinterpret_cast<const char*>(data_ + offset);
-  }
-
- private:
-  const std::byte* data_ = nullptr;
-  std::size_t size_ = 0;
-};
 
 struct symbol {
   std::uint64_t start, size;
@@ -83,8 +40,12 @@ struct native_symbols::module {
   std::uint64_t base = 0, from = UINT64_MAX, to = 0;
   std::unique_ptr<mapped_file> file;  // once it is asked
   std::vector<symbol> symbols;
+  std::string_view programs, line_texts, texts;  // of debug information
+  std::vector<std::uint64_t> wanted;
+  std::unique_ptr<line_search> lines;
 
   void load() {
+    if (file != nullptr) return;
     file = std::make_unique<mapped_file>(path);
     auto const* head = file->at<ElfW(Ehdr)>(0);
     if (head == nullptr || std::memcmp(head->e_ident, ELFMAG, SELFMAG) != 0 || head->e_shentsize != sizeof(ElfW(Shdr)))
@@ -96,6 +57,22 @@ struct native_symbols::module {
         load(sections, head->e_shnum, sections[i]);
     std::sort(symbols.begin(), symbols.end(),
               [](auto& a, auto& b) { return a.start != b.start ? a.start < b.start : a.size > b.size; });
+    programs = contents(*head, sections, ".debug_line");
+    line_texts = contents(*head, sections, ".debug_line_str");
+    texts = contents(*head, sections, ".debug_str");
+  }
+  /// Of the section with that name; empty: there is none, or it is packed.
+  std::string_view contents(const ElfW(Ehdr) & head, const ElfW(Shdr) * sections, std::string_view name) const {
+    if (head.e_shstrndx >= head.e_shnum) return {};
+    for (std::size_t i = 0; i < head.e_shnum; ++i) {
+      auto const& s = sections[i];
+      const char* const called = file->text(sections[head.e_shstrndx].sh_offset + s.sh_name);
+      if (called == nullptr || called != name || s.sh_type != SHT_PROGBITS || (s.sh_flags & SHF_COMPRESSED) != 0)
+        continue;
+      const char* const from = file->at<char>(s.sh_offset, s.sh_size);
+      return from != nullptr ? std::string_view(from, s.sh_size) : std::string_view();
+    }
+    return {};
   }
   void load(const ElfW(Shdr) * sections, std::size_t count, const ElfW(Shdr) & table) {
     if (table.sh_link >= count || table.sh_entsize != sizeof(ElfW(Sym))) return;
@@ -133,21 +110,43 @@ native_symbols::native_symbols() {
 }
 native_symbols::~native_symbols() = default;
 
-native_symbols::found native_symbols::at(std::uint64_t address) {
+native_symbols::module* native_symbols::module_of(std::uint64_t address) {
+  for (auto& m : modules_)
+    if (address >= m->from && address < m->to) {
+      m->load();
+      return m.get();
+    }
+  return nullptr;
+}
+
+void native_symbols::want_line(std::uint64_t address) {
+  if (module* m = module_of(address)) m->wanted.push_back(address - m->base);
+}
+
+bool native_symbols::find_lines() {
   for (auto& m : modules_) {
-    if (address < m->from || address >= m->to) continue;
-    if (m->file == nullptr) m->load();
-    std::uint64_t const a = address - m->base;
-    auto it =
-        std::upper_bound(m->symbols.begin(), m->symbols.end(), a, [](std::uint64_t v, auto& s) { return v < s.start; });
-    if (it == m->symbols.begin()) return {m->shown, m->shown, m->base};
-    --it;
-    while (it != m->symbols.begin() && std::prev(it)->start == it->start) --it;  // the largest
-    if (it->size != 0 && a >= it->start + it->size) return {m->shown, m->shown, m->base};
-    std::string const whole = readable(it->name);
-    return {plain_function(whole), whole, m->base + it->start};
+    if (m->lines == nullptr && !m->wanted.empty())
+      m->lines = std::make_unique<line_search>(m->programs, m->line_texts, m->texts, std::exchange(m->wanted, {}));
+    if (m->lines != nullptr && m->lines->step()) return true;
   }
-  return {"[unknown]", "[unknown]", 0};
+  return false;
+}
+
+native_symbols::found native_symbols::at(std::uint64_t address) {
+  module* const m = module_of(address);
+  if (m == nullptr) return {"[unknown]", "[unknown]", 0, {}};
+  std::uint64_t const a = address - m->base;
+  source_line line;
+  if (m->lines != nullptr)
+    if (auto const it = m->lines->found.find(a); it != m->lines->found.end()) line = it->second;
+  auto it =
+      std::upper_bound(m->symbols.begin(), m->symbols.end(), a, [](std::uint64_t v, auto& s) { return v < s.start; });
+  if (it == m->symbols.begin()) return {m->shown, m->shown, m->base, line};
+  --it;
+  while (it != m->symbols.begin() && std::prev(it)->start == it->start) --it;  // the largest
+  if (it->size != 0 && a >= it->start + it->size) return {m->shown, m->shown, m->base, line};
+  std::string const whole = readable(it->name);
+  return {plain_function(whole), whole, m->base + it->start, line};
 }
 
 }  // namespace leash::debug

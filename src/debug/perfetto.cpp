@@ -99,6 +99,7 @@ class writer final : public trace_source {
       case what::create:
         ++count_[all];
         woken(out, e, "go");
+        if (e.timer != 0) flow_[g] = flow_of_timer(e.timer);
         runnable_from(out, t, g);
         break;
       case what::unblock:
@@ -129,7 +130,11 @@ class writer final : public trace_source {
         --count_[all];
         break;
       case what::cancel:
-        point(out, t, e.by != timeline::nowhere ? track_of(e.by) : place_track(e.place), "context ended", e.where);
+        point(out, e, "context ended", 0, e.timer != 0 ? flow_of_timer(e.timer) : 0);
+        break;
+      case what::arm:
+        timer_flows_.push_back(++flows_);
+        point(out, e, e.reason == wait_reason::context_done ? "deadline" : "after_func", flows_, 0, &e);
         break;
       case what::leak:
         describe_goroutine(out, g);
@@ -176,6 +181,14 @@ class writer final : public trace_source {
   void point(std::string& out, std::int64_t t, std::uint64_t track, const char* what, std::source_location where) {
     packet(out, t, track, instant, what, where);
   }
+  /// On the track of who did it.
+  void point(std::string& out, const timeline::entry& e, const char* what, std::uint64_t flow, std::uint64_t flow_end,
+             const timeline::entry* tells = nullptr) {
+    if (e.by != timeline::nowhere) describe_goroutine(out, e.by);
+    packet(out, e.at, e.by != timeline::nowhere ? track_of(e.by) : place_track(e.place), instant, what, e.where, flow,
+           flow_end, tells);
+  }
+  std::uint64_t flow_of_timer(std::uint32_t timer) const { return timer_flows_[timer - 1]; }
   void open(std::string& out, std::int64_t t, std::uint32_t g, std::string_view state, std::source_location where,
             const timeline::entry* e = nullptr, std::uint64_t flow_end = 0) {
     describe_goroutine(out, g);
@@ -236,7 +249,7 @@ class writer final : public trace_source {
   }
   void packet(std::string& out, std::int64_t t, std::uint64_t track, event_type type, std::string_view name,
               std::source_location where, std::uint64_t flow = 0, std::uint64_t flow_end = 0,
-              const timeline::entry* waits = nullptr) {
+              const timeline::entry* tells = nullptr) {
     protozero::pbf_writer trace(out), packet(trace, field::packet);
     head(packet, t);
     std::string fresh;
@@ -251,12 +264,16 @@ class writer final : public trace_source {
     if (line_number != 0) e.add_uint64(field::location_iid, line_number);
     if (flow != 0) e.add_fixed64(field::flow, flow);
     if (flow_end != 0) e.add_fixed64(field::flow_end, flow_end);
-    if (waits == nullptr) return;
-    for (std::size_t i = 0; i < waits->caller_count; ++i) {
+    if (tells == nullptr) return;
+    auto const note = [&](const std::string& key, const std::string& text) {
       protozero::pbf_writer a(e, field::annotation);
-      std::source_location const l = line_.callers()[waits->callers + i];
-      a.add_string(field::annotation_name, "called from " + std::to_string(i + 1));
-      a.add_string(field::annotation_text, valid_utf8(plain_function(l.function_name()) + " " + site_of(l)));
+      a.add_string(field::annotation_name, key);
+      a.add_string(field::annotation_text, valid_utf8(text));
+    };
+    if (tells->timer != 0) note("due in", time_text(tells->to_go));
+    for (std::size_t i = 0; i < tells->caller_count; ++i) {
+      std::source_location const l = line_.callers()[tells->callers + i];
+      note("called from " + std::to_string(i + 1), plain_function(l.function_name()) + " " + site_of(l));
     }
   }
   std::uint64_t number_of(std::string_view name, std::string& fresh_data) {
@@ -283,6 +300,7 @@ class writer final : public trace_source {
   std::vector<bool> described_, open_;  // by goroutine
   std::vector<std::uint64_t> flow_;     // by goroutine: that leads to its next turn; 0: none
   std::uint64_t flows_ = 0;
+  std::vector<std::uint64_t> timer_flows_;  // by number of the timer, from 1
   std::int64_t count_[counters]{}, shown_[counters]{};
   std::int64_t counted_at_ = INT64_MIN / 2;
   std::map<std::string, std::uint64_t, std::less<>> names_;

@@ -59,7 +59,7 @@ class trace_for_a_while final : public source {
 
 reply recorded_trace(const request& q, std::size_t memory, bool for_go) {
   std::string_view const format = q["format"];
-  if (format != "" && format != "perfetto" && format != "go") return failure(400, "format: perfetto or go");
+  if (!format.empty() && format != "perfetto" && format != "go") return failure(400, "format: perfetto or go");
   trace_format const f = for_go || format == "go" ? trace_format::go : trace_format::perfetto;
   auto const seconds = seconds_of(q, "seconds", 1, longest_trace), last = seconds_of(q, "last", 0, 1e6);
   if (!seconds) return refuse_seconds(longest_trace);

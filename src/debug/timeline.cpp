@@ -112,13 +112,32 @@ std::uint32_t timeline::by_of(const trace_event& e, std::uint32_t place) {
   return places[place].running == g ? g : nowhere;
 }
 
+void timeline::take_timer(const trace_event& e, std::uint32_t place) {
+  if (e.kind == trace_kind::fire) {
+    auto const armed = timers_.extract(e.goroutine);
+    places[place].fired = armed ? armed.mapped() : 0;
+    return;
+  }
+  timers_[e.goroutine] = ++last_timer_;
+  std::uint32_t const by = by_of(e, place);
+  entry& n = add(e, what::arm, nowhere, place);
+  n.by = by;
+  n.where = e.where;
+  n.reason = e.reason;
+  n.timer = last_timer_;
+  n.to_go = e.epoch;
+}
+
 void timeline::take(const trace_event& e) {
   std::uint32_t const place = place_of(e);
+  if (e.kind == trace_kind::arm || e.kind == trace_kind::fire) return take_timer(e, place);
+  std::uint32_t const fired = std::exchange(places[place].fired, 0);
   if (e.kind == trace_kind::cancel) {
     std::uint32_t const by = by_of(e, place);
     entry& n = add(e, what::cancel, nowhere, place);
     n.by = by;
     n.where = e.where;
+    n.timer = fired;
     return;
   }
   // Before the goroutine that it happened to: the list may grow.
@@ -141,6 +160,7 @@ void timeline::take(const trace_event& e) {
       entry& n = add(e, what::create, g, place);
       n.by = by;
       n.where = e.where;
+      n.timer = fired;
       return;
     }
     case trace_kind::run:
@@ -193,6 +213,8 @@ void timeline::take(const trace_event& e) {
       return;
     }
     case trace_kind::cancel:
+    case trace_kind::arm:
+    case trace_kind::fire:
       return;
   }
 }

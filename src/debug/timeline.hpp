@@ -23,7 +23,7 @@ namespace leash::debug {
 
 class timeline {
  public:
-  enum class what : std::uint8_t { create, start, block, yield, unblock, end, cancel, leak };
+  enum class what : std::uint8_t { create, start, block, yield, unblock, end, cancel, leak, arm };
   enum class state : std::uint8_t { none, runnable, running, waiting, dead };
   static constexpr std::uint32_t nowhere = UINT32_MAX;
 
@@ -33,6 +33,8 @@ class timeline {
     std::uint32_t by = nowhere;
     std::uint32_t place = 0;  // index into places
     std::uint32_t callers = 0;
+    std::uint32_t timer = 0;  // arm: its number; create, cancel: of the timer that it comes of; 0: of none
+    std::uint32_t to_go = 0;  // arm: microseconds
     std::source_location where;
     std::uint8_t caller_count = 0;
     what kind = what::start;
@@ -56,6 +58,7 @@ class timeline {
     std::uint64_t runtime = 0;  // serial; 0: threads that are no workers
     std::uint32_t worker = trace_event::foreign;
     std::uint32_t running = nowhere;
+    std::uint32_t fired = 0;  // the timer that came last, until something else does
     bool touched = false;
   };
 
@@ -86,6 +89,7 @@ class timeline {
   void make_run(const trace_event&, std::uint32_t g, std::uint32_t place);
   void make_stop(const trace_event&, what, std::uint32_t g, wait_reason, std::source_location);
   void make_runnable(const trace_event&, std::uint32_t g);
+  void take_timer(const trace_event&, std::uint32_t place);
 
   trace trace_;
   std::size_t next_ = 0;
@@ -93,6 +97,8 @@ class timeline {
   sighting seen_;
   std::size_t looked_at_ = 0;
   std::unordered_map<std::uint64_t, std::uint32_t> by_id_;
+  std::unordered_map<std::uint64_t, std::uint32_t> timers_;  // that are set
+  std::uint32_t last_timer_ = 0;
 };
 
 }  // namespace leash::debug

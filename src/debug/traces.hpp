@@ -36,6 +36,19 @@ class trace_source : public source {
   std::size_t next_ = 0;
 };
 
+/// "250 us", "1.5 ms", "30 s"
+inline std::string time_text(std::uint32_t microseconds) {
+  char text[32];
+  if (microseconds < 1000) {
+    std::snprintf(text, sizeof text, "%u us", microseconds);
+  } else if (microseconds < 1'000'000) {
+    std::snprintf(text, sizeof text, "%.3g ms", microseconds / 1e3);
+  } else {
+    std::snprintf(text, sizeof text, "%.3g s", microseconds / 1e6);
+  }
+  return text;
+}
+
 std::unique_ptr<source> written_trace(trace, trace_format);
 
 // go_trace.cpp, perfetto.cpp

@@ -54,7 +54,7 @@ constexpr listed profiles[] = {
     {"goroutine", "Where all goroutines stand: the stack from the wait out to the line that started each."},
     {"goroutineleak", "Goroutines that are proved leaked: nothing the program can still do will complete their wait."},
     {"block", "How often and how long goroutines waited: with seconds=N, or since leash::wait_profiling began."},
-    {"mutex", "The same of locks."},
+    {"mutex", "Who held locks and permits that others waited for, and how long those waited."},
 };
 constexpr listed looks[] = {
     {"profile", "What the workers' processor time goes into, for seconds=N. go tool pprof reads it."},
@@ -89,7 +89,7 @@ reply pprof_index(viewer& v) {
 reply profile(viewer& v, const request& q, profile_kind kind) {
   std::string_view const debug = q["debug"];
   if (!q["seconds"].empty()) return failure(400, "seconds= is not supported: take two profiles and compare them");
-  if (debug != "" && debug.find_first_not_of("0123456789") != debug.npos) return failure(400, "debug= takes a number");
+  if (!debug.empty() && debug.find_first_not_of("0123456789") != debug.npos) return failure(400, "debug= takes a number");
   leaked_ptr known;
   if (kind == profile_kind::goroutineleak) known = v.leaks(0ms);
   reply r;

@@ -220,64 +220,78 @@ const std::vector<std::uint32_t>& explainer::holders(std::uint32_t object, std::
   return at->second;
 }
 
-live_reason why_live(const graph& g, std::uint32_t node) {
+live_reason why_live(const graph& g, std::uint32_t node, bool in_words) {
   live_reason r;
-  auto better = [&](double doubt, std::string why) {
-    if (r.why.empty() || doubt < r.doubt) r = {std::move(why), doubt};
+  bool first = true;
+  // why(): a text.
+  auto better = [&](double doubt, auto&& why) {
+    if (!first && doubt >= r.doubt) return;
+    first = false;
+    r.doubt = doubt;
+    if (in_words) r.why = why();
   };
-  if (g.waits_of(node) == 0) better(0, "it ends by itself, or its time is limited");
+  if (g.waits_of(node) == 0) better(0, [] { return "it ends by itself, or its time is limited"; });
   g.for_each_wait(node, [&](const graph_wait& w) {
     if (w.which == graph_wait::joins || w.which == graph_wait::frames) {
       if (w.object == graph_wait::no_target)
-        better(0.2, "live only because the goroutine that it waits for runs");
+        better(0.2, [] { return "live only because the goroutine that it waits for runs"; });
       else if (w.which == graph_wait::joins)
-        better(0.4, "live only because it waits for " + goroutine_at(g, w.object));
+        better(0.4, [&] { return "live only because it waits for " + goroutine_at(g, w.object); });
       else if (g.flags[w.object] & node_flag::used)
-        better(0.5, "live only because what it waits for lies in a frame of " + goroutine_at(g, w.object) +
-                        ", which it, or a goroutine that it started, may still use");
+        better(0.5, [&] {
+          return "live only because what it waits for lies in a frame of " + goroutine_at(g, w.object) +
+                 ", which it, or a goroutine that it started, may still use";
+        });
       return;
     }
     graph_object const& o = g.objects[w.object];
     if (o.type() == object_type::scope) {
-      better(w.which < 2 ? 0.3 : 0.6,
-             w.which == 0   ? "live only because a goroutine of the scope that it joins is live"
-             : w.which == 1 ? "live only because a goroutine of the scope in which it waits for a place is live"
-                            : "live only because whoever owns its scope may cancel it");
+      better(w.which < 2 ? 0.3 : 0.6, [&] {
+        return w.which == 0   ? "live only because a goroutine of the scope that it joins is live"
+               : w.which == 1 ? "live only because a goroutine of the scope in which it waits for a place is live"
+                              : "live only because whoever owns its scope may cancel it";
+      });
       return;
     }
     auto const by_class = [&](std::uint32_t which, const char* use) {
       std::uint8_t const bit = static_cast<std::uint8_t>(1 << (which));
       auto const satisfied_bit = static_cast<std::uint8_t>(graph_object::satisfied_0 << (which));
       if (!o.is(bit | satisfied_bit)) return false;
-      std::string const what = name_object(g, w.object);
+      auto const what = [&] { return name_object(g, w.object); };
       const char* const noun = capability_name(o.type(), which);
       std::uint32_t const total = total_of(g.object_at(w.object), static_cast<std::uint8_t>(which));
       std::uint32_t const found = g.found(w.object, which);
       if (total != UINT32_MAX && total > found) {
         std::uint32_t const outside = total - found;
-        better(
-            1,
-            "live only because " + std::to_string(outside) + " " + noun + (outside == 1 ? "" : "s") + " of the " +
-                what + use + (outside == 1 ? " lies" : " lie") +
-                " outside tracked memory (on the heap, in a static or foreign object, or with a goroutine that runs): "
-                "keep it in a frame, or in leash::shared, tracked_vector or tracked_box");
+        better(1, [&] {
+          return "live only because " + std::to_string(outside) + " " + noun + (outside == 1 ? "" : "s") + " of the " +
+                 what() + use + (outside == 1 ? " lies" : " lie") +
+                 " outside tracked memory (on the heap, in a static or foreign object, or with a goroutine that runs): "
+                 "keep it in a frame, or in leash::shared, tracked_vector or tracked_box";
+        });
         return true;
       }
       if (o.is(satisfied_bit)) {
-        better(0, "the " + what + " lets it go on; it is being woken");
+        better(0, [&] { return "the " + what() + " lets it go on; it is being woken"; });
         return true;
       }
       auto const all = g.holders_of(w.object);
       for (auto h = all.rbegin(); h != all.rend(); ++h) {
         if (h->which != which || !(g.flags[h->node] & node_flag::used)) continue;
         if (g.kind_of(h->node) != node_kind::goroutine) {
-          better(0.5, std::string("live only because a ") + noun + " of the " + what +
-                          " lies in memory that live goroutines can reach");
+          better(0.5, [&] {
+            return std::string("live only because a ") + noun + " of the " + what() +
+                   " lies in memory that live goroutines can reach";
+          });
         } else if (joins_others(g, h->node) || !(g.flags[h->node] & node_flag::live)) {
-          better(0.8, "live only because " + goroutine_at(g, h->node) + ", still holds a " + noun + " of the " + what +
-                          use + ", which goroutines that it started may borrow: move it in, or drop it before waiting");
+          better(0.8, [&] {
+            return "live only because " + goroutine_at(g, h->node) + ", still holds a " + noun + " of the " + what() +
+                   use + ", which goroutines that it started may borrow: move it in, or drop it before waiting";
+          });
         } else {
-          better(0.5, "live only because " + goroutine_at(g, h->node) + ", holds a " + noun + " of the " + what + use);
+          better(0.5, [&] {
+            return "live only because " + goroutine_at(g, h->node) + ", holds a " + noun + " of the " + what() + use;
+          });
         }
         return true;
       }
@@ -286,9 +300,11 @@ live_reason why_live(const graph& g, std::uint32_t node) {
     if (by_class(w.which, "")) return;
     if (o.type() == object_type::channel && w.which == 1 && by_class(0, " (which could close it)")) return;
     if (in_line(o.type()))
-      better(0.3, "live only because another one that stands in line for the " + name_object(g, w.object) + " is live");
+      better(0.3, [&] {
+        return "live only because another one that stands in line for the " + name_object(g, w.object) + " is live";
+      });
   });
-  if (r.why.empty()) better(0.1, "it was on the move when it was looked at");
+  if (first) better(0.1, [] { return "it was on the move when it was looked at"; });
   return r;
 }
 

@@ -88,7 +88,7 @@ struct live_reason {
   std::string why;
   double doubt = 0;
 };
-live_reason why_live(const graph&, std::uint32_t node);
+live_reason why_live(const graph&, std::uint32_t node, bool in_words = true);
 
 /// The core goroutines of a report that a reclaim unwinds; killed by this call. Each holds a ref_watch.
 std::vector<std::pair<goroutine_core*, std::uint64_t>> kill_victims(const leak_report&, const reclaim_options&);

@@ -129,7 +129,9 @@ bool ended(const std::pair<goroutine_core*, std::uint64_t>& v) noexcept {
 struct end_operation : operation_base {
   class wait_type : public waiter {
    public:
-    explicit wait_type(end_operation& op) noexcept : waiter(wait_reason::goroutine_join), target_(op.target) {}
+    explicit wait_type(end_operation& op) noexcept : waiter(wait_reason::goroutine_join), target_(op.target) {
+      what = reinterpret_cast<object*>(op.target);
+    }
     spin_lock& lock() noexcept { return join_lock_of(target_); }
     bool claim() noexcept { return state_of(target_->park.load(std::memory_order_acquire)) == park_state::done; }
     void complete() const noexcept {}

@@ -20,15 +20,16 @@ constexpr std::size_t shown_of_site = 16;  // of a growing one
 
 enum class sign : std::uint8_t { blocked, busy, cancelled, calls, unknown, last_member, grows };
 
-/// What was seen of one goroutine, before any text is made.
+/// What was seen of one goroutine, before any text is made: there may be one for every goroutine.
 struct clue {
   goroutine_core* g;
   std::uint64_t id;
   sign what;
   std::uint32_t age;  // milliseconds
   std::uint32_t node = none;
+  std::uint32_t growth = none;  // of its site: which of growths_
   double score = 0;
-  std::string why;
+  std::uint64_t joiner = 0;  // whose scope it alone holds up; 0: nobody's
 };
 
 std::string duration(std::uint32_t ms) {
@@ -64,8 +65,11 @@ class inspector {
     frozen::for_each_slot([&](goroutine_core* g) { look(g); });
     find_last_members();
     find_growth();
-    std::sort(clues_.begin(), clues_.end(),
-              [](auto& a, auto& b) { return a.score != b.score ? a.score > b.score : a.id < b.id; });
+    // There may be a clue for every goroutine: only what is told is put in order, and in words.
+    std::size_t const kept = std::min(clues_.size(), 2 * most_suspects);
+    std::partial_sort(clues_.begin(), clues_.begin() + static_cast<std::ptrdiff_t>(kept), clues_.end(),
+                      [](auto& a, auto& b) { return a.score != b.score ? a.score > b.score : a.id < b.id; });
+    clues_.resize(kept);
     std::vector<suspect> all;
     for (clue& c : clues_) {
       if (all.size() == most_suspects) break;
@@ -105,7 +109,7 @@ class inspector {
     if (node != none && pass_.known.words[node] == word && pass_.known.leaked(node)) return;
     sites_[key(spawned_at)].push_back({g, id, born});
     auto add = [&](sign what, std::uint32_t for_long, double score) {
-      clues_.push_back({g, id, what, for_long, node, score + 0.05 * weight(for_long, limit), {}});
+      clues_.push_back({g, id, what, for_long, node, none, score + 0.05 * weight(for_long, limit)});
     };
     if (ended > limit) {
       add(sign::cancelled, ended, 0.9);
@@ -118,11 +122,8 @@ class inspector {
         add(sign::unknown, age, 0.3);
       } else if (node != none && pass_.known.words[node] == word && !ends_by_itself(node, reason)) {
         if (!std::exchange(indexed_, true)) pass_.known.index_holders(true);
-        live_reason r = why_live(pass_.known, node);
-        if (r.doubt > 0) {
-          add(sign::blocked, age, 0.1 + 0.7 * r.doubt);
-          clues_.back().why = std::move(r.why);
-        }
+        if (double const doubt = why_live(pass_.known, node, false).doubt; doubt > 0)
+          add(sign::blocked, age, 0.1 + 0.7 * doubt);
       }
     }
   }
@@ -142,6 +143,7 @@ class inspector {
       if (std::uint32_t const home = k.home_of(i);
           home != none && (k.flags[i] & node_flag::seen) != 0 && k.found(home, 0) == 1)
         last[home] = i;
+    for (std::uint32_t c = 0; c < clues_.size(); ++c) clue_of(clues_[c].g) = c;
     std::size_t const n = clues_.size();
     for (std::size_t c = 0; c < n; ++c) {
       if (clues_[c].what != sign::blocked || clues_[c].node == none) continue;
@@ -153,17 +155,14 @@ class inspector {
       });
       if (member == none || (k.leaked(member))) continue;
       goroutine_core* g = k.goroutine_at(member);
-      auto known = std::find_if(clues_.begin(), clues_.end(), [&](auto& x) { return x.g == g; });
-      if (known != clues_.end()) {
-        known->score += 0.05;
-        known->why += (known->why.empty() ? "" : "; ") + std::string("it alone holds up the scope that goroutine ") +
-                      std::to_string(clues_[c].id) + " joins";
+      std::uint32_t& known = clue_of(g);
+      if (known != none) {
+        clues_[known].score += 0.05;
       } else {
-        clue made{g, frozen::read(g->id), sign::last_member, clues_[c].age, member, 0.45, {}};
-        made.why = "for " + duration(clues_[c].age) + " it alone has held up the scope that goroutine " +
-                   std::to_string(clues_[c].id) + " joins";
-        clues_.push_back(std::move(made));
+        known = static_cast<std::uint32_t>(clues_.size());
+        clues_.push_back({g, frozen::read(g->id), sign::last_member, clues_[c].age, member, none, 0.45});
       }
+      clues_[known].joiner = clues_[c].id;
     }
   }
 
@@ -171,34 +170,48 @@ class inspector {
   void find_growth() {
     for (auto& [where, all] : sites_) {
       if (all.size() < growing_from) continue;
-      std::sort(all.begin(), all.end(), [](auto& a, auto& b) { return a.age > b.age; });
-      std::uint32_t const limit = limits_.begin()->second;
-      std::uint32_t const oldest = all.front().age, newest = all.back().age, middle = all[all.size() / 2].age;
+      auto const older = [](auto& a, auto& b) { return a.age > b.age; };
+      auto const half = all.begin() + static_cast<std::ptrdiff_t>(all.size() / 2);
+      std::nth_element(all.begin(), half, all.end(), older);
+      std::uint32_t const limit = limits_.begin()->second, middle = half->age;
+      std::uint32_t const oldest = std::min_element(all.begin(), all.end(), older)->age;
+      std::uint32_t const newest = std::max_element(all.begin(), all.end(), older)->age;
       // Started together (a pool), or too young to tell; and of those that come and go few are old.
       if (oldest - newest <= limit || middle <= (oldest - newest) / 8) continue;
       double const score = 0.3 + 0.6 * weight(static_cast<std::uint32_t>(all.size()) * 10, 100);
-      std::string const why = "one of " + std::to_string(all.size()) + " goroutines started at " + where.first + ":" +
-                              std::to_string(where.second) + " that are alive, and more come: the oldest was started " +
-                              duration(oldest) + " ago, the newest " + duration(newest) + " ago";
-      std::size_t shown = 0;
-      for (auto& m : all) {
-        if (shown++ == shown_of_site) break;
-        auto known = std::find_if(clues_.begin(), clues_.end(), [&](auto& x) { return x.g == m.g; });
-        if (known != clues_.end()) {
-          known->score = std::min(1.0, std::max(known->score, score) + 0.05);
-          known->why += (known->why.empty() ? "" : "; ") + why;
+      growths_.push_back("one of " + std::to_string(all.size()) + " goroutines started at " + where.first + ":" +
+                         std::to_string(where.second) + " that are alive, and more come: the oldest was started " +
+                         duration(oldest) + " ago, the newest " + duration(newest) + " ago");
+      std::size_t const shown = std::min(all.size(), shown_of_site);
+      std::partial_sort(all.begin(), all.begin() + static_cast<std::ptrdiff_t>(shown), all.end(), older);
+      for (std::size_t i = 0; i < shown; ++i) {
+        member const& m = all[i];
+        std::uint32_t& known = clue_of(m.g);
+        if (known != none) {
+          clue& c = clues_[known];
+          c.score = std::min(1.0, std::max(c.score, score) + 0.05);
         } else {
-          clues_.push_back({m.g, m.id, sign::grows, m.age, none, score, why});
+          known = static_cast<std::uint32_t>(clues_.size());
+          clues_.push_back({m.g, m.id, sign::grows, m.age, none, none, score});
         }
+        clues_[known].growth = static_cast<std::uint32_t>(growths_.size() - 1);
       }
     }
+  }
+
+  /// Which of the clues is about g; none: none yet.
+  std::uint32_t& clue_of(const goroutine_core* g) {
+    std::uint32_t const node = pass_.known.node_of(g);
+    if (node == none) return clue_of_unparked_.try_emplace(g, none).first->second;
+    if (clue_of_node_.empty()) clue_of_node_.resize(pass_.known.goroutines(), none);
+    return clue_of_node_[node];
   }
 
   std::string describe(const clue& c, const goroutine_info& who) const {
     std::string const in = who.wait.empty() ? std::string() : " in " + who.wait;
     switch (c.what) {
       case sign::blocked:
-        return "blocked" + in + " for " + duration(c.age) + "; " + c.why;
+        return "blocked" + in + " for " + duration(c.age) + "; " + why_live(pass_.known, c.node).why + also(c);
       case sign::busy:
         return (who.state == "running" ? "has run for " : "has been ready to run for ") + duration(c.age) +
                " without reaching a wait" + function_of(c.g) + also(c);
@@ -210,12 +223,19 @@ class inspector {
       case sign::unknown:
         return "has waited" + in + " for " + duration(c.age) + " for something that leash does not know" + also(c);
       case sign::last_member:
+        return "for " + duration(c.age) + " it alone has held up the scope that goroutine " + std::to_string(c.joiner) +
+               " joins" + grows(c);
       case sign::grows:
         break;
     }
-    return c.why;
+    return growths_[c.growth];
   }
-  static std::string also(const clue& c) { return c.why.empty() ? "" : "; " + c.why; }
+  std::string also(const clue& c) const {
+    return (c.joiner != 0 ? "; it alone holds up the scope that goroutine " + std::to_string(c.joiner) + " joins"
+                          : std::string()) +
+           grows(c);
+  }
+  std::string grows(const clue& c) const { return c.growth != none ? "; " + growths_[c.growth] : std::string(); }
 
   /// The innermost coroutine that is known to have waited, and where it did last.
   LEASH_READS_FROZEN static std::string function_of(const goroutine_core* g) {
@@ -239,6 +259,9 @@ class inspector {
   std::uint32_t now_ = 0;
   std::map<std::uint16_t, std::uint32_t> limits_;  // stuck_after by runtime
   std::vector<clue> clues_;
+  std::vector<std::uint32_t> clue_of_node_;
+  std::unordered_map<const goroutine_core*, std::uint32_t> clue_of_unparked_;
+  std::vector<std::string> growths_;  // in words
   std::map<place, std::vector<member>> sites_;
 };
 

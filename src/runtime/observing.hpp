@@ -79,7 +79,8 @@ wait_reason reason_of_wait(const goroutine_core* g) noexcept;
 void note_wait_begins(const goroutine_core* g, std::uint64_t word) noexcept;
 /// By the owner of g, which waited until now.
 void note_wait_ended(const goroutine_core* g) noexcept;
-/// As wait_profiling::take, of whoever collects; empty: nobody does.
+/// As wait_profiling::take and holders, of whoever collects; empty: nobody does.
 std::vector<wait_site> waits_so_far();
+std::vector<wait_site> holders_so_far();
 
 }  // namespace leash

@@ -257,6 +257,16 @@ void note_create(goroutine_core* g) noexcept {
 void note_cancel(std::source_location where) noexcept {
   note_rarely({{note_ticks(), 0, bits(where), meaning(trace_kind::cancel, wait_reason::none, 0, 0)}});
 }
+static std::uint64_t number_of(const timer_entry* t) noexcept { return reinterpret_cast<std::uintptr_t>(t); }
+void note_arm(const timer_entry* t, std::int64_t to_go, wait_reason reason, std::source_location where) noexcept {
+  std::uint64_t const us =
+      std::min<std::uint64_t>(static_cast<std::uint64_t>(std::max<std::int64_t>(to_go, 0)) / 1000, UINT32_MAX);
+  note_rarely({{note_ticks(), number_of(t), bits(where),
+                meaning(static_cast<std::uint8_t>(trace_kind::arm), reason, 0, 0) | us << 32}});
+}
+void note_fire(const timer_entry* t) noexcept {
+  note_rarely({{note_ticks(), number_of(t), 0, meaning(trace_kind::fire, wait_reason::none, 0, 0)}});
+}
 void note_leak(std::uint64_t id, std::uint64_t word, std::source_location spawned_at) noexcept {
   note_rarely({{note_ticks(), id, bits(spawned_at), meaning(trace_kind::leak, wait_reason::none, 0, word)}});
 }
@@ -417,7 +427,8 @@ std::optional<trace> recorded(nanoseconds window) {
 }
 
 const char* name_of(trace_kind k) noexcept {
-  static constexpr const char* names[] = {"create", "run", "yield", "park", "wake", "end", "cancel", "leak"};
+  static constexpr const char* names[] = {"create", "run",    "yield", "park", "wake",
+                                          "end",    "cancel", "leak",  "arm",  "fire"};
   return static_cast<std::size_t>(k) < std::size(names) ? names[static_cast<std::size_t>(k)] : "";
 }
 

@@ -1,4 +1,5 @@
 #include <leash/after_func.hpp>
+#include <leash/trace.hpp>
 
 namespace leash {
 
@@ -36,7 +37,7 @@ static void adopt_lineage(pending_start* p) {
   if (p->kin != nullptr) p->kin->members.fetch_add(1, std::memory_order_relaxed);
 }
 
-void arm_start(pending_start* p, nanoseconds after, bool borrows) {
+void arm_start(pending_start* p, nanoseconds after, std::source_location where, bool borrows) {
   if (borrows) adopt_lineage(p);
   std::int64_t const now = runtime_now(this_worker->rt);
   std::int64_t when = 0;
@@ -47,12 +48,18 @@ void arm_start(pending_start* p, nanoseconds after, bool borrows) {
     later = t;
     return nullptr;
   };
-  p->timer.fire = [](timer_entry* t) { fire(static_cast<pending_start::timed*>(t)->self); };
+  p->timer.fire = [](timer_entry* t) {
+    if (observed_everywhere.load(std::memory_order_relaxed) != 0) [[unlikely]]
+      note_fire(t);
+    fire(static_cast<pending_start::timed*>(t)->self);
+  };
   p->timer.abandon = [](timer_entry* t) {
     pending_start* p = static_cast<pending_start::timed*>(t)->self;
     if (!p->decided.exchange(true, std::memory_order_acq_rel)) let_go(p);
     pending_start::unhold(p);
   };
+  if (observed_everywhere.load(std::memory_order_relaxed) != 0) [[unlikely]]
+    note_arm(&p->timer, after.count(), wait_reason::none, where);
   timer_wheel& wheel = this_worker->timers;
   {
     spin_guard guard(wheel.lock());

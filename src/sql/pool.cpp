@@ -35,7 +35,7 @@ static timer start_later(nanoseconds after, bool upkeep, F&& f,
   runtime& rt = *runtime_at(running_goroutine("sql::pool", where)->runtime_index);
   auto* p = new pending_start_of<std::decay_t<F>>(std::decay_t<F>(std::forward<F>(f)), rt, where);
   p->timer.upkeep = upkeep;
-  arm_start(p, after, false);
+  arm_start(p, after, where, false);
   return timer(p);
 }
 

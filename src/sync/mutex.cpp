@@ -1,5 +1,6 @@
 #include <leash/mutex.hpp>
 #include <leash/task.hpp>
+#include <leash/trace.hpp>
 
 namespace leash {
 
@@ -34,6 +35,7 @@ void mutex_core::unlock_slow() noexcept {
     spin_guard guard(lock);
     std::uint32_t const mark = poison ? poisoned : 0;  // a normal unlock clears what the one before left
     bool handed = false;
+    note_release_of(this, queue, __builtin_return_address(0));
     // A claim ends a wait for good; whom it finds gets the lock itself, or another chance.
     if (waiter* w = queue.claim_first()) {
       woken = w->who;

@@ -3,6 +3,7 @@
 #include <leash/once.hpp>
 #include <leash/semaphore.hpp>
 #include <leash/shared_mutex.hpp>
+#include <leash/trace.hpp>
 #include <leash/wait_group.hpp>
 
 namespace leash {
@@ -79,6 +80,7 @@ void shared_mutex_core::release(bool shared) noexcept {
       poisoned = current_is_killed();
       writer = false;
     }
+    note_release_of(this, queue, __builtin_return_address(0));
     woken = admit_waiters(*this, 0);
     // After the last claim: the marker must not see the guard gone and its waiters still parked.
     holders.store(holders.load(std::memory_order_relaxed) - 1, std::memory_order_release);
@@ -130,6 +132,7 @@ void semaphore_core::release(std::size_t n) noexcept {
   {
     spin_guard guard(lock);
     available += n;
+    note_release_of(this, queue, __builtin_return_address(0));
     woken = grant_waiters(*this, 0);
     // After the last claim: the marker must not see the permit gone and its waiters still parked.
     holders.fetch_sub(1, std::memory_order_release);

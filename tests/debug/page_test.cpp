@@ -60,6 +60,7 @@ TEST(Page, IsUsedWithManyGoroutinesAlive) {
   std::thread program([&] {
     options o;
     o.workers = 2;
+    o.stuck_after = 500ms;  // all of them are suspects soon
     run(o, [&]() -> task<> {
       auto [tx, rx] = channel<int>();
       std::atomic<std::size_t> arrived{0};

@@ -11,7 +11,8 @@ using debug::serve;
 
 struct sample {
   std::int64_t first = 0, second = 0;
-  std::vector<std::string> stack;  // functions, innermost first
+  std::vector<std::string> stack;   // functions, innermost first
+  std::vector<std::int64_t> lines;  // of each
   std::map<std::string, std::string> labels;
 };
 struct profile {
@@ -26,6 +27,7 @@ struct profile {
           sum.first += s.first;
           sum.second += s.second;
           sum.stack = s.stack;
+          sum.lines = s.lines;
           sum.labels = s.labels;
           break;
         }
@@ -54,7 +56,7 @@ profile decode(const std::string& packed) {
       }
     }
   }
-  std::map<std::uint64_t, std::string> locations;
+  std::map<std::uint64_t, std::pair<std::string, std::int64_t>> locations;
   for (pbf_reader r(raw); r.next(4);) {
     std::uint64_t id = 0;
     for (pbf_reader l = r.get_message(); l.next();) {
@@ -62,7 +64,8 @@ profile decode(const std::string& packed) {
         id = l.get_uint64();
       } else {
         for (pbf_reader n = l.get_message(); n.next();)
-          n.tag() == 1 ? void(locations[id] = functions.at(n.get_uint64())) : n.skip();
+          n.tag() == 1 ? void(locations[id].first = functions.at(n.get_uint64()))
+                       : void(locations[id].second = n.get_int64());
       }
     }
   }
@@ -78,7 +81,10 @@ profile decode(const std::string& packed) {
         sample s;
         for (pbf_reader m = r.get_message(); m.next();) {
           if (m.tag() == 1) {
-            for (auto id : m.get_packed_uint64()) s.stack.push_back(locations.at(id));
+            for (auto id : m.get_packed_uint64()) {
+              s.stack.push_back(locations.at(id).first);
+              s.lines.push_back(locations.at(id).second);
+            }
           } else if (m.tag() == 2) {
             std::vector<std::int64_t> values;
             for (auto v : m.get_packed_int64()) values.push_back(v);
@@ -173,12 +179,86 @@ TEST(Block, SaysWhereGoroutinesWaitedAndForHowLong) {
   EXPECT_EQ(locks.labels.at("state"), "sync.Mutex.Lock");
   for (auto& one : p.samples) EXPECT_NE(one.labels.at("state"), "sleep") << "who sleeps is not kept waiting";
 }
-TEST(Block, MutexesAlone) {
-  busy running;
-  auto s = serve("127.0.0.1:0");
-  profile const p = decode(get(s.port(), "/debug/pprof/mutex?seconds=0.3&rate=1000").body);
-  EXPECT_GE(p.with("hold_and_wait").first, 1);
-  for (auto& one : p.samples) EXPECT_EQ(one.labels.at("state"), "sync.Mutex.Lock");
+
+// Who hoards keeps those waiting who hurry; the lines are where each gives the lock back.
+task<> hoard(mutex& m) {
+  for (;;) {
+    auto const g = co_await m.lock();
+    co_await sleep(2ms);
+  }
+}
+constexpr std::int64_t end_of_hoard = __LINE__ - 2;
+task<> hurry(mutex& m) {
+  for (;;) {
+    auto g = co_await m.lock();
+    g.unlock();
+    co_await yield();
+  }
+}
+[[gnu::noinline]] void let_go(mutex::guard& g) { g.unlock(); }
+constexpr std::int64_t line_of_let_go = __LINE__ - 1;
+task<> hoard_and_call(mutex& m) {
+  for (;;) {
+    auto g = co_await m.lock();
+    co_await sleep(2ms);
+    let_go(g);
+  }
+}
+task<> keep_to_itself() {
+  mutex m;
+  for (;;) {
+    auto const g = co_await m.lock();
+    co_await sleep(1ms);
+  }
+}
+void hoarding(const std::function<void(std::uint16_t port)>& look) {
+  std::thread program([&] {
+    options o;
+    o.workers = 2;
+    run(o, [&]() -> task<> {
+      mutex m, other;
+      co_await with_scope([&](scope& s) -> task<> {
+        s.go(hoard, std::ref(m));
+        s.go(hoard_and_call, std::ref(other));
+        s.go(keep_to_itself);
+        for (mutex* wanted : {&m, &other})
+          for (int i = 0; i < 3; ++i) s.go(named("hurrier"), hurry, std::ref(*wanted));
+        auto served = serve("127.0.0.1:0");
+        co_await blocking([&] { look(served.port()); });
+        s.cancel("seen");
+      });
+    });
+  });
+  program.join();
+}
+
+TEST(Mutex, ChargesWhoHeldTheLockWithWhatOthersWaited) {
+  hoarding([](std::uint16_t port) {
+    response const r = get(port, "/debug/pprof/mutex?seconds=0.5&rate=1000");
+    EXPECT_EQ(r.headers.at("content-disposition"), "attachment; filename=\"mutex\"");
+    profile const p = decode(r.body);
+    EXPECT_EQ(p.types, (std::vector<std::string>{"contentions/count", "delay/nanoseconds"}));
+    sample const held = p.with("record_tests::hoard"), hurried = p.with("record_tests::hurry");
+    EXPECT_GT(held.second, 100'000'000) << "three of them wait, twice";
+    EXPECT_GT(held.second, 5 * hurried.second) << "who holds it for a moment is not to blame";
+    EXPECT_EQ(p.with("keep_to_itself").first, 0) << "nobody waits for that";
+    for (auto& one : p.samples) EXPECT_EQ(one.labels.at("state"), "sync.Mutex.Lock");
+    sample guard, called;
+    for (auto& one : p.samples) {
+      if (one.stack.front() == "leash::test::record_tests::hoard") guard = one;
+      if (one.stack.front() == "leash::test::record_tests::let_go") called = one;
+    }
+    ASSERT_GT(guard.second, 0);
+    ASSERT_GT(called.second, 0);
+#if defined(__clang__)  // see LEASH_AT_CALLER
+    EXPECT_EQ(guard.lines.front(), end_of_hoard) << "where the guard dies";
+    EXPECT_EQ(called.lines.front(), line_of_let_go);
+#endif
+    EXPECT_EQ(called.stack.at(1), "leash::test::record_tests::hoard_and_call");
+    sample const waited =
+        decode(get(port, "/debug/pprof/block?seconds=0.3&rate=1000").body).with("record_tests::hurry");
+    EXPECT_GT(waited.second, 50'000'000) << "the block profile tells who waited";
+  });
 }
 TEST(Block, AsText) {
   busy running;
@@ -186,7 +266,9 @@ TEST(Block, AsText) {
   std::string const block = get(s.port(), "/debug/pprof/block?debug=1&seconds=0.3&rate=1000").body;
   EXPECT_TRUE(block.starts_with("--- contention:\ncycles/second=1000000000\n")) << block;
   EXPECT_NE(block.find("hold_and_wait+0x0\t"), std::string::npos) << block;
-  EXPECT_TRUE(get(s.port(), "/debug/pprof/mutex?debug=1&seconds=0.1").body.starts_with("--- mutex:\n"));
+  std::string const mutexes = get(s.port(), "/debug/pprof/mutex?debug=1&seconds=0.3&rate=1000").body;
+  EXPECT_TRUE(mutexes.starts_with("--- mutex:\ncycles/second=1000000000\nsampling period=1\n")) << mutexes;
+  EXPECT_NE(mutexes.find("hold_and_wait+0x0\t"), std::string::npos) << mutexes;
 }
 TEST(Block, IsEmptyUnlessWaitsAreCollected) {
   busy running;
@@ -271,6 +353,26 @@ TEST(GoTool, ReadsBlockMutexAndCpuProfiles) {
   std::string damaged = get(s.port(), "/debug/pprof/block?seconds=0.1&rate=1000").body;
   damaged.resize(damaged.size() / 2);
   EXPECT_NE(shell(pprof + "-top " + files.write("cut", damaged)).second, 0) << "a damaged one is refused";
+}
+
+TEST(GoTool, NamesWhoHeldTheLock) {
+  if (!have("go")) {
+    std::printf("skipped: no go on this machine\n");
+    GTEST_SKIP() << "skipped: no go on this machine";
+  }
+  hoarding([](std::uint16_t port) {
+    folder const files;
+    auto const [top, code] = shell("PPROF_TMPDIR=" + files.file("") + " go tool pprof -top -lines 'http://localhost:" +
+                                   std::to_string(port) + "/debug/pprof/mutex?seconds=1&rate=1000'");
+    EXPECT_EQ(code, 0) << top;
+    EXPECT_NE(top.find("Type: delay"), std::string::npos) << top;
+    std::size_t const held = top.find("record_tests::hoard"), hurried = top.find("record_tests::hurry");
+    ASSERT_NE(held, std::string::npos) << top;
+    EXPECT_LT(held, hurried) << top;
+#if defined(__clang__)
+    EXPECT_NE(top.find("record_test.cpp:" + std::to_string(end_of_hoard)), std::string::npos) << top;
+#endif
+  });
 }
 
 }  // namespace leash::test::record_tests

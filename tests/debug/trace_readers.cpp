@@ -104,7 +104,10 @@ perfetto_read read_perfetto(const std::string& bytes) {
           for (pbf_reader t = p.get_message(); t.next();) switch (t.tag()) {
               case 4: {
                 std::string key, value;
-                for (pbf_reader a = t.get_message(); a.next();) (a.tag() == 10 ? key : value) = a.get_string();
+                for (pbf_reader a = t.get_message(); a.next();) {
+                  std::string& part = a.tag() == 10 ? key : value;
+                  part = a.get_string();
+                }
                 e.notes[key] = value;
                 break;
               }

@@ -111,6 +111,50 @@ TEST(Perfetto, FlowsLeadFromWhoWakesToTheTurnThatComesOfIt) {
   EXPECT_EQ(p.flows, turns);
 }
 
+task<> with_timers() {
+  auto [tx, rx] = channel<int>(1);
+  timer const due = after_func(2ms, [&tx = tx] { (void)tx.try_send(1); });
+  (void)co_await rx.recv();
+  (void)co_await with_timeout(5ms, []() -> task<> { co_await sleep(10s); });
+}
+trace recorded_timers() {
+  trace_recording const r;
+  run_at(2, with_timers);
+  return r.take();
+}
+
+TEST(Perfetto, FlowsLeadFromWhoSetsATimerToWhatComesOfIt) {
+  perfetto_read const p = read_perfetto(written(recorded_timers(), trace_format::perfetto));
+  std::map<std::uint64_t, std::string> set;
+  std::set<std::string> came;
+  for (auto& [id, t] : p.tracks)
+    for (auto& e : t.events) {
+      if (e.name != "after_func" && e.name != "deadline") continue;
+      EXPECT_TRUE(t.name.starts_with("goroutine ")) << t.name;
+      EXPECT_TRUE(e.file.ends_with("trace_test.cpp")) << e.file;
+      ASSERT_EQ(e.notes.count("due in"), 1u);
+      EXPECT_TRUE(e.notes.at("due in").ends_with(" ms")) << e.notes.at("due in");
+      ASSERT_EQ(e.flows.size(), 1u);
+      set[e.flows[0]] = e.name;
+    }
+  EXPECT_EQ(set.size(), 2u);
+  for (auto& [id, t] : p.tracks)
+    for (auto& e : t.events)
+      for (std::uint64_t f : e.flows_end)
+        if (set.contains(f)) came.insert(set[f] + ": " + e.name);
+  EXPECT_EQ(came, (std::set<std::string>{"after_func: running", "deadline: context ended"}));
+}
+
+TEST(GoTrace, TellsOfTimersInItsLog) {
+  go_read const g = read_go_trace(written(recorded_timers(), trace_format::go));
+  std::set<std::string> told;
+  for (auto& e : g.events)
+    if (e.kind == 48) told.insert(e.text.substr(0, e.text.find(" in ")));
+  EXPECT_TRUE(told.contains("after_func"));
+  EXPECT_TRUE(told.contains("deadline"));
+  EXPECT_TRUE(told.contains("a context ended: its deadline"));
+}
+
 TEST(GoTrace, IsWhatGoWouldHaveWritten) {
   for (unsigned workers : all_workers) {
     go_read const g = read_go_trace(written(recorded_at(workers, 50), trace_format::go));

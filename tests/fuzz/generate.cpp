@@ -35,10 +35,10 @@ class generator {
     }
     p_.mutexes = 1 + static_cast<int>(die_.below(2));
     p_.sources = die_.one_in(2) ? 1 + static_cast<int>(die_.below(2)) : 0;
-    p_.boxes = die_.one_in(2) ? 1 + static_cast<int>(die_.below(2)) : 0;
+    favourite_ = die_.below(12);  // half of the plans have a kind of wait that is frequent: so that its goroutines meet
+    p_.boxes = die_.one_in(2) || favourite_ == conditions ? 1 + static_cast<int>(die_.below(2)) : 0;
     first_ = 2 + static_cast<int>(die_.below(3));
     born_ = first_;
-    favourite_ = die_.below(8);  // half of the plans have a kind of wait that is frequent: so that its goroutines meet
     deal();
     for (int g = 0; g < first_; ++g) write(g, 3 + die_.below(5));
     return p_;
@@ -78,6 +78,7 @@ class generator {
     for (unsigned i = 0; i < static_cast<unsigned>(p_.boxes); ++i) {
       give(make_thing(kind::box, i));
       give(make_thing(die_.one_in(4) ? kind::weak_box : kind::box, i));
+      if (favourite_ == conditions) give(make_thing(kind::box, i));
     }
     for (int g = 0; g < first_; ++g) {
       p_.goroutines[static_cast<std::size_t>(g)].used = true;
@@ -97,14 +98,16 @@ class generator {
       unsigned const what = die_.below(100);
       if (what < 8 && born_ < max_goroutines) {
         scope(g);
-      } else if (what < 24 && p_.sources != 0 && pick(g, kind::source) >= 0) {
+      } else if (what < (favourite_ == calls ? 40u : 12u)) {
+        once(g, false);
+      } else if (what < 28 && p_.sources != 0 && pick(g, kind::source) >= 0) {
         emit(g, op::cancel_open, pick(g, kind::source));
         if (die_.one_in(3)) simple(g, true);
-        wait(g, true);
+        die_.one_in(favourite_ == calls ? 2 : 8) ? once(g, true) : wait(g, true);
         if (die_.one_in(3)) simple(g, true);
         emit(g, op::cancel_close);
-      } else if (what < 28) {
-        // Neither a sleep nor done() in it: who wakes up there was cut.
+      } else if (what < 32) {
+        // Neither a sleep nor done() in it: who wakes up there was cut. Nor a condition, whose wait may outlast it.
         emit(g, op::cancel_open, 0, 0, 1 + sleep());
         unsigned used = 0, ends = 0;
         wait_case const c = channel_case(g, used, ends);
@@ -119,11 +122,25 @@ class generator {
     }
   }
 
+  void once(int g, bool in_cancel) {
+    step t{op::once_open};
+    t.count = 1;
+    t.cases[0].what = wait_kind::once;
+    of(g).steps.push_back(t);
+    if (die_.one_in(3)) simple(g, in_cancel);
+    if (!in_cancel && born_ < max_goroutines && die_.one_in(8))
+      scope(g);
+    else if (!die_.one_in(4))
+      wait(g, in_cancel);
+    emit(g, op::once_close);
+  }
+
   void scope(int g) {
-    emit(g, op::scope_open);
+    int const most = die_.one_in(2) ? 1 + static_cast<int>(die_.one_in(4)) : 0;
+    emit(g, op::scope_open, 0, 0, most);
     std::vector<int> children;
     if (die_.one_in(3)) simple(g, false);
-    for (unsigned n = 1 + die_.below(2); n > 0 && born_ < max_goroutines; --n) {
+    for (unsigned n = 1 + die_.below(2) + (most != 0); n > 0 && born_ < max_goroutines; --n) {
       int const k = born_++;
       of(k).used = true;
       of(k).parent = static_cast<std::uint8_t>(g);
@@ -132,6 +149,7 @@ class generator {
         owner_[static_cast<std::size_t>(k)] = owner_[static_cast<std::size_t>(g)];
         emit(g, op::lend, k);
         write(k, 1 + die_.below(4));
+        if (die_.one_in(2)) ring(g, bell_of_frame);
         if (die_.one_in(2)) emit_wait(g, {slotless(children)});
         emit_join(g);
         return;
@@ -140,7 +158,10 @@ class generator {
       if (mask == 0) mask = 1u << die_.below(slots);
       for (int i = 0; i < slots; ++i)
         if (mask >> i & 1) std::swap(slots_of(k)[i], slots_of(g)[i]);
-      emit(g, op::spawn, k, 0, static_cast<int>(mask));
+      if (most != 0 && die_.one_in(3))
+        emit_wait(g, {{wait_kind::start, static_cast<std::uint8_t>(k), 0, static_cast<std::uint8_t>(mask)}});
+      else
+        emit(g, op::spawn, k, 0, static_cast<int>(mask));
       write(k, 1 + die_.below(4));
       if (die_.one_in(3)) simple(g, false);
     }
@@ -153,6 +174,7 @@ class generator {
   wait_case slotless(const std::vector<int>& children) {
     if (die_.one_in(3))
       return {wait_kind::join, static_cast<std::uint8_t>(children[die_.below(unsigned(children.size()))])};
+    if (die_.one_in(2)) return {wait_kind::event, bell_of_frame};
     return {wait_kind::group};
   }
   void emit_join(int g) {
@@ -164,6 +186,7 @@ class generator {
 
   void simple(int g, bool in_cancel) {
     if (p_.boxes != 0 && die_.one_in(4) && with_box(g)) return;
+    if (die_.one_in(favourite_ == conditions ? 3 : 12)) return ring(g, bell(g));
     unsigned const what = die_.below(100);
     if (what < 50) return wait(g, in_cancel);
     if (what < 58) return try_it(g);
@@ -181,17 +204,37 @@ class generator {
       int const to = empty(g);
       emit(g, op::dup, slot, to);
       slots_of(g)[to] = t;
-    } else if (what < 86 || favourite_ == 3) {
+    } else if (what < 86 || favourite_ == groups) {
       int const to = empty(g);
       emit(g, op::add, 0, to);
       slots_of(g)[to] = make_thing(kind::token, 0);
-    } else if (what < 88) {
-      emit(g, op::set, 0);
     } else if (what < 93 && pick(g, kind::source) >= 0) {
       emit(g, op::cancel, pick(g, kind::source));
     } else {
       emit(g, op::yield);
     }
+  }
+  std::uint8_t bell(int g) {
+    int const in_box = pick(g, kind::box);
+    if (in_box >= 0 && !die_.one_in(4)) return static_cast<std::uint8_t>(in_box);
+    bool const lent = owner_[static_cast<std::size_t>(g)] != static_cast<std::size_t>(g);
+    return die_.one_in(lent ? 8 : 3) ? bell_outside : bell_of_frame;
+  }
+  void ring(int g, std::uint8_t which) {
+    if (die_.one_in(3)) return emit(g, op::set, which);
+    emit(g, op::notify, which, die_.one_in(3), die_.one_in(2));
+  }
+  void condition(int g) {
+    std::uint8_t const which = bell(g);
+    int held = pick(g, kind::guard);
+    if (held < 0) {
+      held = destination(g, which < slots ? 1u << which : 0);
+      auto const m = static_cast<std::uint8_t>(die_.below(unsigned(p_.mutexes)));
+      emit_wait(g, {{wait_kind::lock, m, static_cast<std::uint8_t>(held)}});
+      slots_of(g)[held] = make_thing(kind::guard, m);
+    }
+    emit_wait(
+        g, {{wait_kind::condition, which, static_cast<std::uint8_t>(held), static_cast<std::uint8_t>(die_.one_in(2))}});
   }
   /// False: it has no handle of one.
   bool with_box(int g) {
@@ -263,10 +306,12 @@ class generator {
   }
   void wait(int g, bool in_cancel) {
     if (die_.one_in(3)) return select(g, in_cancel);
+    if (die_.one_in(favourite_ == conditions ? 2 : 16)) return condition(g);
     unsigned used = 0;
     unsigned ends = 0;
-    wait_case const c =
-        die_.below(3) < (favourite_ < 4 ? 2u : 1u) ? other(g, in_cancel, used, ends) : channel_case(g, used, ends);
+    wait_case c = die_.below(3) < (favourite_ <= groups ? 2u : 1u) ? other(g, in_cancel, used, ends)
+                                                                   : channel_case(g, used, ends);
+    if (c.what == wait_kind::event) c.a = bell(g);
     emit_wait(g, {c});
     guess_result(g, c);
   }
@@ -336,8 +381,8 @@ class generator {
     int const to = destination(g, used);
     auto const b = static_cast<std::uint8_t>(to);
     static constexpr unsigned of_favourite[] = {0, 6, 10, 13};
-    unsigned const spread = die_.one_in(2) && favourite_ == 1 ? 2 : 0;
-    unsigned const what = favourite_ < 4 && !die_.one_in(3) ? of_favourite[favourite_] + spread : die_.below(20);
+    unsigned const spread = die_.one_in(2) && favourite_ == shared_mutexes ? 2 : 0;
+    unsigned const what = favourite_ <= groups && !die_.one_in(3) ? of_favourite[favourite_] + spread : die_.below(20);
     auto takes = [&](wait_case c) {
       used |= 1u << to;
       return c;
@@ -347,7 +392,7 @@ class generator {
     if (what < 10) return takes({wait_kind::lock_read, 0, b});
     if (what < 13) return takes({wait_kind::acquire, 0, b, static_cast<std::uint8_t>(1 + die_.below(permits))});
     if (what < 15) return {wait_kind::group};
-    if (what < 16) return {wait_kind::event};
+    if (what < 16) return {wait_kind::event, die_.one_in(3) ? bell_outside : bell_of_frame};
     if (what < 17 || (what < 18 && in_cancel)) return {wait_kind::done};
     return {wait_kind::sleep, 0, 0, sleep()};
   }
@@ -356,7 +401,8 @@ class generator {
   plan p_;
   int first_ = 0, born_ = 0;
   unsigned sleeps_ = 0;
-  unsigned favourite_ = 0;  // 0 mutexes, 1 the shared mutex, 2 the semaphore, 3 the wait group; above: none
+  enum favourites : unsigned { mutexes, shared_mutexes, semaphores, groups, conditions, calls };  // above: none
+  unsigned favourite_ = 0;
   std::array<std::array<thing, slots>, max_goroutines> guess_{};
   std::array<std::size_t, max_goroutines> owner_{};
   std::array<thing, max_channels> carries_{};

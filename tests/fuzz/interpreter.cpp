@@ -19,11 +19,16 @@ void keep(world& w) {
 struct witness {  // notes a goroutine that does not come to the end of its code
   world& w;
   int g;
-  bool finished = false;
+  bool over = false;
   witness(world& to, int who) : w(to), g(who) {}
-  witness(const witness&) = delete;
+  witness(witness&& o) noexcept : w(o.w), g(o.g), over(std::exchange(o.over, true)) {}
+  void finished() {
+    over = true;
+    w.alive &= ~(1u << g);
+  }
   ~witness() {
-    if (!finished) w.unwound |= 1u << g;
+    if (over) return;
+    w.unwound |= 1u << g;
     w.alive &= ~(1u << g);
   }
 };
@@ -36,17 +41,16 @@ struct family {  // the scope that a block runs in, and whom it started there
 
 task<> block(world& w, int g, frame& f, family* kin, std::size_t begin, std::size_t end);
 
-task<> run_own(world& w, int g, frame f) {
-  witness here(w, g);
+task<> run_own(world& w, int g, contents c, witness here) {
+  frame f(std::move(c));
   co_await block(w, g, f, nullptr, 0, w.p.goroutines[static_cast<std::size_t>(g)].steps.size());
   if (w.follow) w.model.finish(w.shadow, g);
-  here.finished = true;
+  here.finished();
 }
-task<> run_lent(world& w, int g, frame& f) {
-  witness here(w, g);
+task<> run_lent(world& w, int g, frame& f, witness here) {
   co_await block(w, g, f, nullptr, 0, w.p.goroutines[static_cast<std::size_t>(g)].steps.size());
   if (w.follow) w.model.finish(w.shadow, g);
-  here.finished = true;
+  here.finished();
 }
 
 void do_try_send(frame& f, const step& t) {
@@ -84,18 +88,32 @@ void do_with_box(frame& f, const step& t) {
   if (t.what == op::take_out) f[t.b] = std::move((*b)->in[t.n]);
   if (t.what == op::weaken) f[t.b] = cell(make_thing(kind::weak_box, which), weak<box_content>(*b));
 }
+contents taken_from(frame& f, unsigned mask) {
+  contents theirs;
+  for (std::size_t i = 0; i < slots; ++i)
+    if (mask >> i & 1) theirs[i] = std::move(f[i]);
+  return theirs;
+}
 void do_spawn(world& w, frame& f, family* kin, const step& t) {
   if (kin == nullptr) return;
   auto const name = named(name_of_goroutine(t.a));
-  if (t.what == op::lend) {
-    kin->child[t.a] = kin->in->go(name, run_lent, std::ref(w), int(t.a), std::ref(f));
-  } else {
-    frame theirs;
-    for (std::size_t i = 0; i < slots; ++i)
-      if (t.n >> i & 1) theirs[i] = std::move(f[i]);
-    kin->child[t.a] = kin->in->go(name, run_own, std::ref(w), int(t.a), std::move(theirs));
-  }
-  w.started(t.a, kin->child[t.a].id());
+  goroutine<void>& child = kin->child[t.a];
+  child = t.what == op::lend ? kin->in->go(name, run_lent, std::ref(w), int(t.a), std::ref(f), witness(w, t.a))
+                             : kin->in->go(name, run_own, std::ref(w), int(t.a), taken_from(f, t.n), witness(w, t.a));
+  w.started(t.a, child.id());
+}
+task<> start(world& w, frame& f, family& kin, const wait_case& c) {
+  contents theirs = taken_from(f, c.n);
+  kin.child[c.a] = co_await kin.in->start(named(name_of_goroutine(c.a)), run_own, std::ref(w), int(c.a),
+                                          std::move(theirs), witness(w, c.a));
+  w.started(c.a, kin.child[c.a].id());
+}
+
+void do_notify(world& w, frame& f, const step& t) {
+  bell* b = w.bell_at(f, t.a);
+  if (b == nullptr) return;
+  if (t.n != 0) b->flag = true;
+  t.b != 0 ? b->told.notify_all() : b->told.notify_one();
 }
 
 // Everything that does not wait.
@@ -121,7 +139,10 @@ void plain(world& w, frame& f, family* kin, const step& t) {
       f[t.b] = cell(make_thing(kind::token, 0), w.group->add());
       return;
     case op::set:
-      return w.happens->set();
+      if (bell* b = w.bell_at(f, t.a)) b->rung.set();
+      return;
+    case op::notify:
+      return do_notify(w, f, t);
     case op::cancel:
       if (auto* cs = f[t.a].get<cancel_source>()) cs->cancel();
       return;
@@ -136,7 +157,8 @@ void plain(world& w, frame& f, family* kin, const step& t) {
 task<> wait(world& w, int g, frame& f, family* kin, const step& t) {
   for (int i = 0; i < t.count; ++i)
     if (has_destination(t.cases[i].what)) f[t.cases[i].b].clear();
-  bool const there = can_be_awaited(f, t, [&](int k) { return kin != nullptr && kin->child[k].id() != 0; });
+  wait_kind const first = t.cases[0].what;
+  bool const there = can_be_awaited(w, f, t, [&](int k) { return kin != nullptr && kin->child[k].id() != 0; });
   unsigned ready = 0;
   if (w.follow) {
     bool const expected = w.model.prepare(w.shadow, g);
@@ -154,8 +176,10 @@ task<> wait(world& w, int g, frame& f, family* kin, const step& t) {
   unsigned won = 0;
   if (t.select)
     won = co_await await_select(w, f, t);
-  else if (t.cases[0].what == wait_kind::join)
+  else if (first == wait_kind::join)
     (void)co_await kin->child[t.cases[0].a].join();
+  else if (first == wait_kind::start)
+    co_await start(w, f, *kin, t.cases[0]);
   else
     won = co_await await_one(w, f, t.cases[0]);
   if (ready == 0 || !w.follow) co_return;
@@ -167,8 +191,31 @@ task<> wait(world& w, int g, frame& f, family* kin, const step& t) {
   }
 }
 
+// The body of a once's call, up to the step that ends it.
+task<> called(world& w, int g, frame& f, std::size_t begin, std::size_t end) {
+  if (w.follow) w.deciding = -1;
+  co_await block(w, g, f, nullptr, begin, end);
+  if (w.follow) w.check(g, f, end);
+  if (w.follow) w.model.run_plain(w.shadow, g);
+}
+task<> call(world& w, int g, frame& f, std::size_t begin, std::size_t end) {
+  if (w.follow) {
+    if (w.model.unwinds_first(w.shadow, g)) {
+      w.model.unwind(w.shadow, g);
+    } else if (w.model.ready_cases(w.shadow, g) == 0) {
+      w.model.block(w.shadow, g);
+    } else {
+      w.model.win(w.shadow, g, 0);
+      w.deciding = g;
+    }
+  }
+  co_await w.single->call([&w, g, &f, begin, end] { return called(w, g, f, begin, end); });
+  if (w.follow) w.deciding = -1;
+}
+
 task<> scoped(world& w, int g, frame& f, std::size_t begin, std::size_t end) {
-  (void)co_await with_scope([&](scope& s) -> task<> {
+  std::size_t const most = w.p.goroutines[static_cast<std::size_t>(g)].steps[begin - 1].n;
+  (void)co_await with_scope({.max_children = most}, [&](scope& s) -> task<> {
     family kin;
     kin.in = &s;
     co_await block(w, g, f, &kin, begin, end);
@@ -193,6 +240,12 @@ task<> block(world& w, int g, frame& f, family* kin, std::size_t begin, std::siz
     }
     if (t.what == op::wait) {
       co_await wait(w, g, f, kin, t);
+      continue;
+    }
+    if (t.what == op::once_open) {
+      std::size_t const close = plan::closing(c, i);
+      co_await call(w, g, f, i + 1, close);
+      i = close;
       continue;
     }
     if (w.follow) w.model.run_plain(w.shadow, g);
@@ -227,7 +280,7 @@ world::world(const plan& q, std::uint64_t chance, bool followed)
   rw = std::make_unique<shared_mutex>();
   sem = std::make_unique<semaphore>(permits);
   group = std::make_unique<wait_group>();
-  happens = std::make_unique<event>();
+  single = std::make_unique<once>();
 }
 world::~world() {
   if (cell::full() != full_before_) keep(*this);
@@ -246,7 +299,7 @@ void world::start(scope& s) {
   std::vector<cancel_source> sources(max_sources);
   std::array<shared<box_content>, max_boxes> boxes;
   for (auto& b : boxes) b = share<box_content>();
-  std::array<frame, max_goroutines> frames;
+  std::array<contents, max_goroutines> frames;
   for (std::size_t c = 0; c < static_cast<std::size_t>(p.channels); ++c)
     ends[c] = p.capacity[c] == unbounded_capacity ? channel<cell>(unbounded) : channel<cell>(p.capacity[c]);
   for (std::size_t g = 0; g < max_goroutines; ++g)
@@ -264,9 +317,16 @@ void world::start(scope& s) {
     const code& c = p.goroutines[static_cast<std::size_t>(g)];
     if (!c.used || c.parent != nobody) continue;
     auto h = s.go(named(name_of_goroutine(g)), run_own, std::ref(*this), int(g),
-                  std::move(frames[static_cast<std::size_t>(g)]));
+                  std::move(frames[static_cast<std::size_t>(g)]), witness(*this, g));
     started(g, h.id());
   }
+}
+
+bell* world::bell_at(frame& f, std::uint8_t named) {
+  if (named == bell_of_frame) return &f.own;
+  if (named == bell_outside) return &outside;
+  auto* b = f[named].get<shared<box_content>>();
+  return b != nullptr ? &(*b)->own : nullptr;
 }
 
 void world::started(int g, std::uint64_t id) {

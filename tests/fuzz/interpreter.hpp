@@ -55,9 +55,24 @@ class cell {
   content held_;
   static inline std::atomic<int> full_{0};
 };
-using frame = std::array<cell, slots>;
+struct bell {
+  event rung;
+  condition told;
+  std::atomic<bool> flag{false};
+  bell() {}
+};
+using contents = std::array<cell, slots>;
+struct frame {
+  contents slot;
+  bell own;
+  explicit frame(contents c) : slot(std::move(c)) {}
+  cell& operator[](std::size_t i) { return slot[i]; }
+  const cell& operator[](std::size_t i) const { return slot[i]; }
+};
 struct box_content {
   std::array<cell, cells> in;
+  bell own;
+  box_content() {}
 };
 
 /// A run of a plan, and its shadow.
@@ -82,7 +97,8 @@ class world {
   std::unique_ptr<shared_mutex> rw;
   std::unique_ptr<semaphore> sem;
   std::unique_ptr<wait_group> group;
-  std::unique_ptr<event> happens;
+  std::unique_ptr<once> single;
+  bell outside;
 
   /// Starts the plan's first goroutines in s.
   void start(scope& s);
@@ -92,6 +108,9 @@ class world {
   /// Of a sleep or a time limit.
   nanoseconds length(unsigned n) const;
   void diverged(std::string);
+
+  /// The bell that a step names; null: its slot holds no box.
+  bell* bell_at(frame&, std::uint8_t named);
 
   // For the goroutines.
   void started(int g, std::uint64_t id);

@@ -122,6 +122,7 @@ void machine::drop(state& s, thing t) {
       break;
     case kind::box:
       if (--s.box[i].owners != 0) break;
+      s.bell[i] = 0;
       for (int k = cells - 1; k >= 0; --k) drop(s, std::exchange(s.box[i].cell[k], thing{}));
       break;
     case kind::weak_box:
@@ -215,7 +216,7 @@ void machine::cancel(state& s, unsigned source) {
   s.source[source].fired = 1;
   for (int g = 0; g < max_goroutines; ++g) {
     goroutine_state& w = s.g[g];
-    if (w.context != source + 1 || w.is != status::waiting) continue;
+    if (w.context != source + 1 || w.is != status::waiting || w.at > phase::notice) continue;
     const step& t = *at(s, g);
     bool completed = false;
     for (unsigned i = 0; i < t.count && !completed; ++i)
@@ -227,9 +228,72 @@ void machine::cancel(state& s, unsigned source) {
 bool machine::has_members(const state& s, int g) const {
   for (int k = 0; k < max_goroutines; ++k)
     if (plan_.goroutines[k].used && plan_.goroutines[k].parent == g && s.g[k].is != status::unborn &&
-        s.g[k].is != status::ended)
+        s.g[k].is != status::handed_over && s.g[k].is != status::ended)
       return true;
   return false;
+}
+
+// --- conditions
+int machine::bell_of(const state& s, int g, std::uint8_t named) const {
+  if (named == bell_outside) return outside_bell;
+  if (named == bell_of_frame) return frame_bells + s.g[g].frame;
+  thing const t = slot(s, g, named);
+  return kind_of(t) == kind::box ? static_cast<int>(object_of(t)) : -1;
+}
+
+unsigned machine::mutex_of(const state& s, int g) const {
+  const wait_case& c = at(s, g)->cases[0];
+  return s.g[g].at == phase::none ? c.a : object_of(slot(s, g, c.b));
+}
+
+bool machine::let_go(const state& s, int f, int slot) const {
+  for (int g = 0; g < max_goroutines; ++g)
+    if (s.g[g].at != phase::none && s.g[g].frame == f && at(s, g)->cases[0].b == slot) return true;
+  return false;
+}
+
+void machine::notify(state& s, int bell, bool all) {
+  for (unsigned i = 0; i < s.noticing.n;) {
+    std::uint8_t const entry = s.noticing.at[i];
+    int const g = entry >> 2;
+    if (bell_of(s, g, at(s, g)->cases[0].a) != bell) {
+      ++i;
+      continue;
+    }
+    remove(s.noticing, i);
+    if (claim(s, entry, 0, true) && !all) return;
+  }
+}
+
+// --- once
+void machine::end_call(state& s, once_state& o, bool completed) {
+  o.caller = 0;
+  if (completed) {
+    o.done = 1;
+    claim_all(s, o.waiting);
+  } else if (int const entry = claim_first(s, o.waiting, 0, true); entry >= 0) {
+    o.caller = static_cast<std::uint8_t>(1 + (entry >> 2));
+  }
+}
+
+// --- places under max_children
+bool machine::place_free(const state& s, int g) const {
+  int taken = 0;
+  for (int k = 0; k < max_goroutines; ++k)
+    taken += plan_.goroutines[k].parent == g && s.g[k].is >= status::ready && s.g[k].is != status::ended;
+  return s.g[g].limit == 0 || taken < s.g[g].limit;
+}
+
+// First those who were started, in their order, which is that of their numbers; then a start().
+void machine::give_place(state& s, int parent) {
+  if (s.g[parent].limit == 0) return;
+  for (int k = 0; k < max_goroutines; ++k)
+    if (plan_.goroutines[k].parent == parent && s.g[k].is == status::in_line) {
+      s.g[k].is = status::ready;
+      return;
+    }
+  if (s.g[parent].is == status::waiting && at(s, parent)->cases[0].what == wait_kind::start)
+    claim(s, static_cast<std::uint8_t>(parent << 2), 0, true);
 }
 
 }  // namespace leash::test::fuzz

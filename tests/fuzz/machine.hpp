@@ -1,5 +1,6 @@
 // The model: what every step of a plan does to a state, one atomic step at a time. Written from the library's contract,
-// without its code: ends are counts, queues are first come first served, a mutex lets running goroutines barge in.
+// without its code: ends are counts, queues are first come first served, a mutex lets running goroutines barge in; who
+// waits for a condition has let go of its mutex, and locks it again before it goes on, or unwinds.
 //
 // A goroutine that was woken is not waiting any more, though it has not run yet; what it was given lies in its `value`.
 #pragma once
@@ -14,6 +15,8 @@ namespace leash::test::fuzz {
 
 enum class status : std::uint8_t {
   unborn,
+  handed_over,  // to a start() that waits for a place: its slots are not its own yet
+  in_line,      // started, and waits for a place
   ready,
   waiting,
   retrying,  // woken by an unlock: it tries again when it runs, and may come too late
@@ -21,6 +24,9 @@ enum class status : std::uint8_t {
   cut,       // its wait was ended by its context: it unwinds when it runs
   ended,
 };
+
+/// Of a wait for a condition: for the notification; for the mutex, to look again, or to unwind.
+enum class phase : std::uint8_t { none, notice, relock, relock_to_unwind };
 
 struct goroutine_state {
   status is;
@@ -32,11 +38,13 @@ struct goroutine_state {
   std::uint8_t value;    // woken by a value: what arrived
   std::uint8_t success;  // woken: a value arrived, or the send was taken
   std::uint8_t tries;    // times it came too late for a mutex
+  std::uint8_t limit;    // max_children of the scope it runs; 0: none
+  phase at;
   thing slot[slots];
 };
 
 struct line {  // who waits, first come first; goroutine << 2 | case
-  static constexpr int room = 11;
+  static constexpr int room = 7;
   std::uint8_t n;
   std::uint8_t at[room];
 };
@@ -62,10 +70,11 @@ struct group_state {
   std::uint8_t tokens;
   line waiting;
 };
-struct event_state {
-  std::uint8_t set;
+struct once_state {
+  std::uint8_t done, caller;  // caller: 1 + the goroutine whose call runs
   line waiting;
 };
+inline constexpr std::uint8_t event_set = 1, flag_set = 2;  // of a bell
 struct source_state {
   std::uint8_t fired, handles;
 };
@@ -83,12 +92,15 @@ struct state {
   shared_mutex_state shared_mutex[1];
   semaphore_state semaphore[1];
   group_state group[1];
-  event_state event[1];
+  once_state once[1];
+  std::uint8_t bell[bells];
+  line noticing;  // who waits for a notification, of all conditions: by bell, then first come first
   source_state source[max_sources];
   box_state box[max_boxes];
+  std::uint8_t rest[2];  // 0: what makes it a multiple of 16 bytes
   bool operator==(const state& o) const { return std::memcmp(this, &o, sizeof *this) == 0; }
 };
-static_assert(std::has_unique_object_representations_v<state>);
+static_assert(std::has_unique_object_representations_v<state> && sizeof(state) % 16 == 0);
 
 class machine {
  public:
@@ -99,7 +111,9 @@ class machine {
   /// The step it is at, or null at the end of its code.
   const step* at(const state&, int g) const;
   /// Whether it can wait: the parts are prepare, then unwind, win or block.
-  static bool waits(const step& t) { return t.what == op::wait || t.what == op::scope_close; }
+  static bool waits(const step& t) {
+    return t.what == op::wait || t.what == op::scope_close || t.what == op::once_open;
+  }
   /// A step that never waits.
   void run_plain(state&, int g);
   /// The end of its code.
@@ -117,12 +131,20 @@ class machine {
   void resume(state&, int g);
   /// A sleep of it ends; false: it is not in one.
   bool fire(state&, int g);
+  /// fire or run_out could do something.
+  bool waits_for_time(const state&, int g) const;
   /// The time of the with_timeout that it is in is over; false: it is in none, or does not wait. (In virtual time none
   /// passes while anybody could run.)
   bool run_out(state&, int g);
 
   /// Whether g, were its case alone, waits for anything; empty ends never fire.
   bool enabled(const state&, int g, const wait_case&) const;
+  /// Which bell a step of g names; -1: its slot holds no box.
+  int bell_of(const state&, int g, std::uint8_t named) const;
+  /// The mutex of a wait for a condition, or of one for a mutex alone.
+  unsigned mutex_of(const state&, int g) const;
+  /// What lies in that slot of f's frame is a guard without its mutex: somebody waits for a condition with it.
+  bool let_go(const state&, int f, int slot) const;
   bool in_ended_context(const state& s, int g) const {
     if (s.g[g].context == limited) return s.g[g].late != 0;
     return s.g[g].context != 0 && s.source[s.g[g].context - 1].fired != 0;
@@ -158,6 +180,13 @@ class machine {
   void admit(state&, shared_mutex_state&);
   void grant(state&, semaphore_state&);
   void cancel(state&, unsigned source);
+  void ring(state&, int bell);
+  void notify(state&, int bell, bool all);
+  void end_call(state&, once_state&, bool completed);
+  void lock_again(state&, int g, phase);
+  void locked_again(state&, int g);
+  bool place_free(const state&, int g) const;
+  void give_place(state&, int parent);
   bool has_members(const state&, int g) const;
 
   static constexpr std::uint8_t patience = 4;  // a waiter of a mutex that came too late so often is handed the lock

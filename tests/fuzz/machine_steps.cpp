@@ -71,22 +71,25 @@ void machine::run_plain(state& s, int g) {
       put(s, g, t.b, make_thing(kind::token, t.a));
       break;
     case op::set:
-      if (!s.event[t.a].set) {
-        s.event[t.a].set = 1;
-        claim_all(s, s.event[t.a].waiting);
+      if (int const bell = bell_of(s, g, t.a); bell >= 0) ring(s, bell);
+      break;
+    case op::notify:
+      if (int const bell = bell_of(s, g, t.a); bell >= 0) {
+        if (t.n != 0) s.bell[bell] |= flag_set;
+        notify(s, bell, t.b != 0);
       }
       break;
     case op::cancel:
       if (kind_of(held) == kind::source) cancel(s, object_of(held));
       break;
     case op::spawn:
-      s.g[t.a].is = status::ready;
+      s.g[t.a].is = place_free(s, g) ? status::ready : status::in_line;
       s.g[t.a].frame = t.a;
       for (int i = 0; i < slots; ++i)
         if (t.n >> i & 1) s.g[t.a].slot[i] = std::exchange(slot(s, g, i), thing{});
       break;
     case op::lend:
-      s.g[t.a].is = status::ready;
+      s.g[t.a].is = place_free(s, g) ? status::ready : status::in_line;
       s.g[t.a].frame = me.frame;
       break;
     case op::cancel_open:
@@ -104,18 +107,37 @@ void machine::run_plain(state& s, int g) {
         return;
       }
       break;
-    case op::wait:
     case op::scope_open:
+      me.limit = t.n;
+      break;
+    case op::once_close:
+      end_call(s, s.once[t.a], true);
+      break;
+    case op::wait:
     case op::scope_close:
+    case op::once_open:
       break;
   }
   ++me.pc;
 }
 
+void machine::ring(state& s, int bell) {
+  s.bell[bell] |= event_set;
+  for (int g = 0; g < max_goroutines; ++g) {
+    if (s.g[g].is != status::waiting) continue;
+    const step& t = *at(s, g);
+    for (unsigned i = 0; i < t.count; ++i)
+      if (t.cases[i].what == wait_kind::event && bell_of(s, g, t.cases[i].a) == bell)
+        claim(s, static_cast<std::uint8_t>(g << 2 | static_cast<int>(i)), 0, true);
+  }
+}
+
 void machine::finish(state& s, int g) {
   goroutine_state& me = s.g[g];
-  if (me.frame == g)
+  if (me.frame == g) {
     for (int i = slots - 1; i >= 0; --i) put(s, g, i, 0);
+    s.bell[frame_bells + g] = 0;
+  }
   std::memset(&me, 0, sizeof me);
   me.is = status::ended;
   for (int w = 0; w < max_goroutines; ++w) {
@@ -131,6 +153,7 @@ void machine::finish(state& s, int g) {
       }
     }
   }
+  if (int const parent = plan_.goroutines[g].parent; parent != nobody) give_place(s, parent);
 }
 
 }  // namespace leash::test::fuzz

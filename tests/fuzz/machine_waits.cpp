@@ -16,6 +16,10 @@ bool machine::enabled(const state& s, int g, const wait_case& c) const {
       return kind_of(slot(s, g, c.a)) == kind::tx;
     case wait_kind::join:
       return plan_.goroutines[c.a].parent == g && s.g[c.a].is != status::unborn;
+    case wait_kind::event:
+      return bell_of(s, g, c.a) >= 0;
+    case wait_kind::condition:
+      return bell_of(s, g, c.a) >= 0 && kind_of(slot(s, g, c.b)) == kind::guard;
     default:
       return true;
   }
@@ -31,6 +35,11 @@ bool machine::prepare(state& s, int g) {
       case wait_kind::acquire:
         put(s, g, t.cases[i].b, 0);
         break;
+      case wait_kind::start:
+        s.g[t.cases[i].a].is = status::handed_over;
+        for (int k = 0; k < slots; ++k)
+          if (t.cases[i].n >> k & 1) s.g[t.cases[i].a].slot[k] = std::exchange(slot(s, g, k), thing{});
+        break;
       default:
         break;
     }
@@ -45,11 +54,20 @@ bool machine::unwinds_first(const state& s, int g) const {
   return true;
 }
 
-// Blocks of with_cancel neither nest nor contain scopes: the next one that closes is its own.
+// Blocks of with_cancel neither nest nor contain scopes: the next one that closes is its own. A call of a once that it is
+// in, and not only on the way there, has failed.
 void machine::unwind(state& s, int g) {
   goroutine_state& me = s.g[g];
   me.context = me.late = me.tries = 0;
-  while (at(s, g)->what != op::cancel_close) ++me.pc;
+  me.at = phase::none;
+  for (int ahead = 0; at(s, g)->what != op::cancel_close; ++me.pc) {
+    const step& t = *at(s, g);
+    if (t.what == op::once_open) ++ahead;
+    if (t.what == op::once_close && ahead-- == 0) {
+      end_call(s, s.once[t.a], false);
+      ahead = 0;
+    }
+  }
 }
 
 bool machine::ready(const state& s, int g, const wait_case& c) const {
@@ -82,7 +100,7 @@ bool machine::ready(const state& s, int g, const wait_case& c) const {
     case wait_kind::group:
       return s.group[c.a].tokens == 0;
     case wait_kind::event:
-      return s.event[c.a].set != 0;
+      return (s.bell[bell_of(s, g, c.a)] & event_set) != 0;
     case wait_kind::sleep:
       return false;
     case wait_kind::done:
@@ -91,6 +109,12 @@ bool machine::ready(const state& s, int g, const wait_case& c) const {
       return s.g[c.a].is == status::ended;
     case wait_kind::members:
       return !has_members(s, g);
+    case wait_kind::condition:
+      return c.n != 0 && (s.bell[bell_of(s, g, c.a)] & flag_set) != 0;
+    case wait_kind::once:
+      return s.once[c.a].done || s.once[c.a].caller == 0;
+    case wait_kind::start:
+      return place_free(s, g);
   }
   return false;
 }
@@ -136,6 +160,13 @@ void machine::win(state& s, int g, unsigned which) {
       s.semaphore[c.a].available = static_cast<std::uint8_t>(s.semaphore[c.a].available - c.n);
       ++s.semaphore[c.a].holders;
       break;
+    case wait_kind::condition:
+      if (c.n != 0) s.bell[bell_of(s, g, c.a)] &= static_cast<std::uint8_t>(~flag_set);
+      break;
+    case wait_kind::once:
+      me.success = !s.once[c.a].done;
+      if (me.success) s.once[c.a].caller = static_cast<std::uint8_t>(1 + g);
+      break;
     default:
       break;
   }
@@ -162,10 +193,21 @@ void machine::place(state& s, int g) {
     case wait_kind::acquire:
       put(s, g, c.b, make_thing(kind::permit, c.a, c.n));
       break;
+    case wait_kind::members:
+      me.limit = 0;
+      break;
+    case wait_kind::once:
+      if (!me.success) me.pc = static_cast<std::uint8_t>(plan::closing(plan_.goroutines[g], me.pc));
+      break;
+    case wait_kind::start:
+      s.g[c.a].is = status::ready;
+      s.g[c.a].frame = c.a;
+      break;
     default:
       break;
   }
   me.winner = me.value = me.success = me.tries = 0;
+  me.at = phase::none;
   me.is = status::ready;
   ++me.pc;
 }
@@ -196,9 +238,21 @@ void machine::block(state& s, int g) {
       case wait_kind::group:
         push(s.group[c.a].waiting, g, i);
         break;
-      case wait_kind::event:
-        push(s.event[c.a].waiting, g, i);
+      case wait_kind::once:
+        push(s.once[c.a].waiting, g, i);
         break;
+      case wait_kind::condition: {
+        int const bell = bell_of(s, g, c.a);
+        push(s.noticing, g, i);
+        for (unsigned k = s.noticing.n - 1u; k > 0; --k) {
+          int const before = s.noticing.at[k - 1] >> 2;
+          if (bell_of(s, before, at(s, before)->cases[0].a) <= bell) break;
+          std::swap(s.noticing.at[k - 1], s.noticing.at[k]);
+        }
+        s.g[g].at = phase::notice;
+        unlock(s, s.mutex[mutex_of(s, g)]);
+        break;
+      }
       default:
         break;
     }
@@ -230,8 +284,11 @@ void machine::leave(state& s, int g, unsigned except) {
       case wait_kind::group:
         remove_entry(s.group[c.a].waiting, g, i);
         break;
-      case wait_kind::event:
-        remove_entry(s.event[c.a].waiting, g, i);
+      case wait_kind::once:
+        remove_entry(s.once[c.a].waiting, g, i);
+        break;
+      case wait_kind::condition:
+        remove_entry(s.noticing, g, i);
         break;
       default:
         break;
@@ -239,20 +296,64 @@ void machine::leave(state& s, int g, unsigned except) {
   }
 }
 
+void machine::lock_again(state& s, int g, phase why) {
+  goroutine_state& me = s.g[g];
+  me.at = why;
+  me.success = 0;
+  mutex_state& m = s.mutex[mutex_of(s, g)];
+  if (m.locked) {
+    push(m.waiting, g, 0);
+    me.is = status::waiting;
+    return;
+  }
+  m.locked = 1;
+  locked_again(s, g);
+}
+
+// It looks whether what it waits for is so; unless it unwinds.
+void machine::locked_again(state& s, int g) {
+  goroutine_state& me = s.g[g];
+  me.success = me.tries = 0;
+  if (me.at == phase::relock_to_unwind) {
+    me.is = status::ready;
+    unwind(s, g);
+    return;
+  }
+  const wait_case& c = at(s, g)->cases[0];
+  if (c.n == 0 || ready(s, g, c)) {
+    win(s, g, 0);
+  } else if (in_ended_context(s, g)) {  // before it waits once more
+    unlock(s, s.mutex[mutex_of(s, g)]);
+    lock_again(s, g, phase::relock_to_unwind);
+  } else {
+    block(s, g);
+  }
+}
+
 void machine::resume(state& s, int g) {
   goroutine_state& me = s.g[g];
   switch (me.is) {
     case status::woken:
-      leave(s, g, me.winner);
-      place(s, g);
+      if (me.at == phase::notice) {
+        lock_again(s, g, phase::relock);
+      } else if (me.at != phase::none) {
+        locked_again(s, g);
+      } else {
+        leave(s, g, me.winner);
+        place(s, g);
+      }
       break;
     case status::cut:
       leave(s, g, no_case);
-      me.is = status::ready;
-      unwind(s, g);
+      if (me.at == phase::notice) {
+        lock_again(s, g, phase::relock_to_unwind);
+      } else {
+        me.is = status::ready;
+        unwind(s, g);
+      }
       break;
     case status::retrying: {
-      mutex_state& m = s.mutex[at(s, g)->cases[0].a];
+      mutex_state& m = s.mutex[mutex_of(s, g)];
       if (!m.locked) {
         m.locked = 1;
         me.is = status::woken;
@@ -260,7 +361,7 @@ void machine::resume(state& s, int g) {
       } else {
         if (me.tries < patience) ++me.tries;
         push(m.waiting, g, 0);
-        me.is = in_ended_context(s, g) ? status::cut : status::waiting;
+        me.is = me.at == phase::none && in_ended_context(s, g) ? status::cut : status::waiting;
       }
       break;
     }
@@ -275,6 +376,14 @@ bool machine::run_out(state& s, int g) {
   me.late = 1;
   me.is = status::cut;
   return true;
+}
+
+bool machine::waits_for_time(const state& s, int g) const {
+  if (s.g[g].is != status::waiting) return false;
+  const step& t = *at(s, g);
+  bool sleeps = s.g[g].context == limited;
+  for (unsigned i = 0; i < t.count; ++i) sleeps |= t.cases[i].what == wait_kind::sleep;
+  return sleeps;
 }
 
 bool machine::fire(state& s, int g) {

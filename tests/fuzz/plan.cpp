@@ -10,8 +10,8 @@ std::size_t plan::closing(const code& c, std::size_t open) {
   int depth = 0;
   for (std::size_t i = open; i < c.steps.size(); ++i) {
     op const o = c.steps[i].what;
-    if (o == op::scope_open || o == op::cancel_open) ++depth;
-    if ((o == op::scope_close || o == op::cancel_close) && --depth == 0) return i;
+    if (opens(o)) ++depth;
+    if (closes(o) && --depth == 0) return i;
   }
   return c.steps.size();
 }
@@ -24,8 +24,9 @@ int plan::steps() const {
 }
 
 const char* name_of(wait_kind k) {
-  static constexpr const char* names[] = {"recv",  "send",  "lock",  "lock_write", "lock_read", "acquire",
-                                          "group", "event", "sleep", "done",       "join",      "members"};
+  static constexpr const char* names[] = {"recv",    "send",    "lock",      "lock_write", "lock_read",
+                                          "acquire", "group",   "event",     "sleep",      "done",
+                                          "join",    "members", "condition", "once",       "start"};
   return names[static_cast<std::size_t>(k)];
 }
 
@@ -62,6 +63,14 @@ namespace {
 
 std::string s(int slot) { return "s" + std::to_string(slot); }
 
+std::string bell(int a) { return a == bell_of_frame ? "frame" : a == bell_outside ? "outside" : s(a); }
+std::string moved(unsigned mask) {
+  std::string all;
+  for (int i = 0; i < slots; ++i)
+    if (mask >> i & 1) all += (all.empty() ? "move(" : ", move(") + s(i) + ")";
+  return all;
+}
+
 std::string text(const wait_case& c) {
   std::string const a = std::to_string(c.a);
   switch (c.what) {
@@ -80,7 +89,7 @@ std::string text(const wait_case& c) {
     case wait_kind::group:
       return "wg" + a + ".wait()";
     case wait_kind::event:
-      return "ev" + a + ".wait()";
+      return bell(c.a) + "->event.wait()";
     case wait_kind::sleep:
       return "sleep(2^" + std::to_string(c.n) + ")";
     case wait_kind::done:
@@ -89,6 +98,12 @@ std::string text(const wait_case& c) {
       return "g" + a + ".join()";
     case wait_kind::members:
       return "join members";
+    case wait_kind::condition:
+      return bell(c.a) + "->condition.wait(" + s(c.b) + (c.n == 0 ? ", notified)" : ", take flag)");
+    case wait_kind::once:
+      return "once" + a + ".call {";
+    case wait_kind::start:
+      return "start g" + a + "(" + moved(c.n) + ")";
   }
   return "?";
 }
@@ -97,6 +112,7 @@ void write(std::ostream& out, const step& t) {
   std::string const a = std::to_string(t.a);
   switch (t.what) {
     case op::wait:
+    case op::once_open:
       out << "co_await " << (t.select ? "select(" : "");
       for (int i = 0; i < t.count; ++i) out << (i ? ", " : "") << text(t.cases[i]);
       out << (t.select ? ")" : "");
@@ -132,7 +148,11 @@ void write(std::ostream& out, const step& t) {
       out << s(t.b) << " = wg" << a << ".add()";
       break;
     case op::set:
-      out << "ev" << a << ".set()";
+      out << bell(t.a) << "->event.set()";
+      break;
+    case op::notify:
+      if (t.n != 0) out << bell(t.a) << "->flag = true; ";
+      out << bell(t.a) << "->condition.notify_" << (t.b != 0 ? "all()" : "one()");
       break;
     case op::yield:
       out << "co_await yield()";
@@ -141,13 +161,12 @@ void write(std::ostream& out, const step& t) {
       out << s(t.a) << ".cancel()";
       break;
     case op::scope_open:
-      out << "with_scope {";
+      out << "with_scope";
+      if (t.n != 0) out << "(max_children " << int(t.n) << ")";
+      out << " {";
       break;
     case op::spawn:
-      out << "go g" << a << "(";
-      for (int i = 0, n = 0; i < slots; ++i)
-        if (t.n >> i & 1) out << (n++ ? ", " : "") << "move(" << s(i) << ")";
-      out << ")";
+      out << "go g" << a << "(" << moved(t.n) << ")";
       break;
     case op::lend:
       out << "go g" << a << "(ref(all slots))";
@@ -160,6 +179,7 @@ void write(std::ostream& out, const step& t) {
       break;
     case op::scope_close:
     case op::cancel_close:
+    case op::once_close:
       out << "}";
       break;
   }
@@ -185,11 +205,11 @@ std::ostream& operator<<(std::ostream& out, const plan& p) {
     out << "\n";
     int depth = 2;
     for (const step& t : c.steps) {
-      if (t.what == op::scope_close || t.what == op::cancel_close) --depth;
+      if (closes(t.what)) --depth;
       out << std::string(static_cast<std::size_t>(2 * depth), ' ');
       write(out, t);
       out << "\n";
-      if (t.what == op::scope_open || t.what == op::cancel_open) ++depth;
+      if (opens(t.what)) ++depth;
     }
   }
   return out;

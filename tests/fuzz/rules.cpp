@@ -14,8 +14,15 @@ const char* name_of(flaw f) {
                                           "forgets that senders close",
                                           "forgets who reaches a shared object",
                                           "ignores time limits",
+                                          "forgets who runs the call of a once",
+                                          "forgets who has a place",
+                                          "forgets who reaches an event or condition in a shared object",
+                                          "forgets who reaches an event or condition in a frame",
                                           "never judges mutexes",
-                                          "never judges joins"};
+                                          "never judges joins",
+                                          "never judges events and conditions",
+                                          "never judges the call of a once",
+                                          "never judges places"};
   return names[static_cast<std::size_t>(f)];
 }
 
@@ -23,10 +30,10 @@ namespace {
 
 // What completes waits, one bit each: the two sides of the channels, then locks and counters.
 constexpr int sender_of = 0, receiver_of = max_channels, guard_of = 2 * max_channels, rw = guard_of + max_mutexes,
-              sem = rw + 1, group = sem + 1, canceller = group + 1, box = canceller + max_sources,
+              sem = rw + 1, group = sem + 1, call = group + 1, canceller = call + 1, box = canceller + max_sources,
               classes = box + max_boxes;
-constexpr const char* nouns[] = {"sender", "receiver", "guard",         "shared mutex's guard",
-                                 "permit", "token",    "cancel source", "handle of a shared object"};
+constexpr const char* nouns[] = {"sender", "receiver",     "guard",         "shared mutex's guard",     "permit",
+                                 "token",  "running call", "cancel source", "handle of a shared object"};
 const char* noun(int c) {
   return nouns[c < receiver_of ? 0
                : c < guard_of  ? 1
@@ -34,8 +41,9 @@ const char* noun(int c) {
                : c == rw       ? 3
                : c == sem      ? 4
                : c == group    ? 5
-               : c < box       ? 6
-                               : 7];
+               : c == call     ? 6
+               : c < box       ? 7
+                               : 8];
 }
 
 int class_of(thing t) {
@@ -69,10 +77,12 @@ enum class because : std::uint8_t {
   runs,
   sleeps,
   limit,
-  event,
+  bell_outside,
   done,
   other,
   outside,
+  unknown_buffer,
+  buffer,
   satisfied,
   line,
   holder,
@@ -99,10 +109,11 @@ class marks {
       }
     }
   }
-  bool there(int g) const { return s_.g[g].is != status::unborn && s_.g[g].is != status::ended; }
+  bool there(int g) const { return s_.g[g].is >= status::in_line && s_.g[g].is != status::ended; }
   bool parked(int g) const {
     status const is = s_.g[g].is;
-    return is == status::waiting || (flaw_ == flaw::ignores_wakes && is != status::ready && there(g));
+    return is == status::waiting || is == status::in_line ||
+           (flaw_ == flaw::ignores_wakes && is != status::ready && there(g));
   }
   bool live(int g) const { return static_cast<bool>(live_[g]); }
   std::string origin(int g) const;
@@ -115,8 +126,6 @@ class marks {
         return sender_of + static_cast<int>(object_of(slot[c.a]));
       case wait_kind::send:  // and see cause_of_case
         return receiver_of + static_cast<int>(object_of(slot[c.a]));
-      case wait_kind::lock:
-        return guard_of + c.a;
       case wait_kind::lock_write:
       case wait_kind::lock_read:
         return rw;
@@ -124,6 +133,8 @@ class marks {
         return sem;
       case wait_kind::group:
         return group;
+      case wait_kind::once:
+        return call;
       default:
         return -1;
     }
@@ -139,28 +150,59 @@ class marks {
     total_[sem] = s_.semaphore[0].holders;
     total_[group] = s_.group[0].tokens;
     for (int i = 0; i < max_sources; ++i) total_[canceller + i] = s_.source[i].handles;
+    if (int const caller = s_.once[0].caller; caller != 0) {
+      total_[call] = 1;
+      found_in_frame(call, caller - 1);
+    }
     for (int f = 0; f < max_goroutines; ++f) {
-      if (!there(f) || s_.g[f].frame != f) continue;
+      bool const handed_over = s_.g[f].is == status::handed_over;
+      if (!handed_over && (!there(f) || s_.g[f].frame != f)) continue;
+      int const holder = handed_over ? m_.what().goroutines[f].parent : f;
       for (int i = 0; i < slots; ++i) {
         int const c = class_of(s_.g[f].slot[i]);
-        if (c < 0) continue;
-        if (flaw_ == flaw::forgets_a_handle && i == slots - 1) {
+        if (c < 0 || (!handed_over && m_.let_go(s_, f, i))) continue;
+        if (flaw_ == flaw::forgets_a_handle && i == slots - 1)
           --total_[c];
-          continue;
-        }
-        holders_[c] |= 1u << f;
-        if (parked(f) || flaw_ == flaw::sees_no_buffers) ++found_[c];
+        else
+          found_in_frame(c, holder);
       }
     }
     for (int b = 0; b < max_boxes; ++b) {
       total_[box + b] = s_.box[b].owners + s_.box[b].watchers;
-      for (thing t : s_.box[b].cell) {
-        int const c = class_of(t);
-        if (c < 0) continue;
-        holders_[c] |= 1u << (max_goroutines + b);
-        ++found_[c];
+      for (thing t : s_.box[b].cell) found_in_memory(t, in_boxes + b);
+    }
+    if (flaw_ == flaw::sees_no_buffers) return;
+    for (bool more = true; more;) {
+      more = false;
+      for (int c = 0; c < max_channels; ++c) {
+        if (looked_into_[c] || !end_found(c)) continue;
+        more = looked_into_[c] = true;
+        for (int i = 0; i < s_.channel[c].buffered; ++i) found_in_memory(s_.channel[c].buffer[i], in_buffers + c);
       }
     }
+  }
+  // In a frame at rest, or in memory: then the channel is known, and its buffer looked into.
+  bool end_found(int c) const {
+    unsigned const holders = holders_[sender_of + c] | holders_[receiver_of + c];
+    for (int f = 0; f < max_goroutines; ++f)
+      if ((holders >> f & 1) != 0 && parked(f)) return true;
+    return holders >> in_boxes != 0;
+  }
+  bool lies_in_unknown_buffer(int c) const {
+    for (int k = 0; k < max_channels; ++k)
+      for (int i = 0; i < s_.channel[k].buffered && !looked_into_[k]; ++i)
+        if (class_of(s_.channel[k].buffer[i]) == c) return true;
+    return false;
+  }
+  void found_in_frame(int c, int holder) {
+    holders_[c] |= 1u << holder;
+    if (parked(holder) || flaw_ == flaw::sees_no_buffers) ++found_[c];
+  }
+  void found_in_memory(thing t, int memory) {
+    int const c = class_of(t);
+    if (c < 0) return;
+    holders_[c] |= 1u << memory;
+    ++found_[c];
   }
   bool satisfied(int c) const {
     if (c < receiver_of) {
@@ -172,6 +214,7 @@ class marks {
       return ch.closed || ch.receivers == 0 || ch.buffered < m_.what().capacity[c - receiver_of];
     }
     if (c >= canceller) return c >= box && total_[c] == 0;
+    if (c == call) return total_[c] == 0 || s_.once[0].done != 0;
     if (c == sem) return s_.semaphore[0].available == permits;
     return total_[c] == 0;
   }
@@ -185,13 +228,17 @@ class marks {
   }
   // One of them may be used: it lies nobody knows where, or with somebody live; or a live one ahead leaves the line.
   cause cause_by_use(int c) const {
-    if (found_[c] < total_[c] && flaw_ != flaw::sees_no_buffers) return {because::outside};
+    if (found_[c] < total_[c] && flaw_ != flaw::sees_no_buffers)
+      return {lies_in_unknown_buffer(c) ? because::unknown_buffer : because::outside};
     for (int f = 0; f < max_goroutines; ++f)
       if (holders_[c] >> f & 1)
         if (int const user = who_uses(f); user >= 0) return {because::holder, user};
     for (int b = 0; b < max_boxes; ++b)
-      if ((holders_[c] >> (max_goroutines + b) & 1) != 0 && used_[box + b] && flaw_ != flaw::forgets_boxes)
+      if ((holders_[c] >> (in_boxes + b) & 1) != 0 && used_[box + b] && flaw_ != flaw::forgets_boxes)
         return {because::other, box + b, true};
+    for (int k = 0; k < max_channels; ++k)  // who has a receiver may take what is buffered
+      if ((holders_[c] >> (in_buffers + k) & 1) != 0 && used_[receiver_of + k])
+        return {because::buffer, receiver_of + k, true};
     if (const line* q = line_of(c); q != nullptr && flaw_ != flaw::ignores_the_line)
       for (int i = 0; i < q->n; ++i)
         if (live_[q->at[i] >> 2]) return {because::line, q->at[i] >> 2};
@@ -213,6 +260,8 @@ class marks {
   cause cause_of(int g) const {
     if (!parked(g)) return {because::runs};
     if (s_.g[g].context == limited && flaw_ != flaw::ignores_limits) return {because::limit};
+    if (s_.g[g].is == status::in_line) return cause_of_place(m_.what().goroutines[g].parent);
+    if (s_.g[g].at >= phase::relock) return cause_of_mutex(m_.mutex_of(s_, g));
     const step& t = *m_.at(s_, g);
     for (int i = 0; i < t.count; ++i) {
       const wait_case& c = t.cases[i];
@@ -227,7 +276,12 @@ class marks {
       case wait_kind::sleep:
         return flaw_ == flaw::ignores_sleep ? cause{} : cause{because::sleeps};
       case wait_kind::event:
-        return {because::event};
+      case wait_kind::condition:
+        return cause_of_bell(m_.bell_of(s_, g, c.a));
+      case wait_kind::lock:
+        return cause_of_mutex(c.a);
+      case wait_kind::start:
+        return cause_of_place(g);
       case wait_kind::done:
         if (m_.observed) return {because::done};
         // Whoever is live may cancel the scope that all are in.
@@ -240,17 +294,13 @@ class marks {
         return !there(c.a) || live_[c.a] ? cause{because::other, c.a} : cause{};
       case wait_kind::members: {
         if (flaw_ == flaw::never_judges_joins) return {because::runs};
-        bool any = false;
-        for (int k = 0; k < max_goroutines; ++k) {
-          if (m_.what().goroutines[k].parent != g || !there(k)) continue;
-          any = true;
-          if (live_[k]) return {because::other, k};
-          if (int const below = live_descendant(k); below >= 0) return {because::descendant, below};
-        }
-        return any ? cause{} : cause{because::runs};
+        return cause_of_members(g);
       }
+      case wait_kind::once:
+        if (flaw_ == flaw::never_judges_calls) return {because::runs};
+        if (flaw_ == flaw::forgets_calls) return {};
+        [[fallthrough]];
       default: {
-        if (c.what == wait_kind::lock && flaw_ == flaw::never_judges_mutexes) return {because::runs};
         int const k = needs(g, c);
         if (usable_[k]) return {because::other, k, true};
         // Another sender can close the channel.
@@ -260,9 +310,43 @@ class marks {
     }
   }
 
+  cause cause_of_mutex(unsigned i) const {
+    if (flaw_ == flaw::never_judges_mutexes) return {because::runs};
+    int const k = guard_of + static_cast<int>(i);
+    return usable_[k] ? cause{because::other, k, true} : cause{};
+  }
+  cause cause_of_bell(int bell) const {
+    if (flaw_ == flaw::never_judges_bells) return {because::runs};
+    if (bell == outside_bell) return {because::bell_outside};
+    if (bell < frame_bells) {
+      if (flaw_ == flaw::forgets_box_bells) return {};
+      return usable_[box + bell] ? cause{because::other, box + bell, true} : cause{};
+    }
+    int const user = flaw_ == flaw::forgets_frame_bells ? -1 : who_uses(bell - frame_bells);
+    return user >= 0 ? cause{because::holder, user} : cause{};
+  }
+  // An owner that runs may have taken the place that somebody left.
+  cause cause_of_place(int owner) const {
+    if (flaw_ == flaw::never_judges_places) return {because::runs};
+    if (flaw_ == flaw::forgets_places) return {};
+    return parked(owner) ? cause_of_members(owner) : cause{because::runs};
+  }
+  cause cause_of_members(int owner) const {
+    bool any = false;
+    for (int k = 0; k < max_goroutines; ++k) {
+      if (m_.what().goroutines[k].parent != owner || !there(k)) continue;
+      any = true;
+      if (live_[k]) return {because::other, k};
+      if (int const below = live_descendant(k); below >= 0) return {because::descendant, below};
+    }
+    return any ? cause{} : cause{because::runs};
+  }
+
+  static constexpr int in_boxes = max_goroutines, in_buffers = in_boxes + max_boxes;  // as holders
   const machine& m_;
   const state& s_;
   flaw flaw_;
+  bool looked_into_[max_channels]{};
   int total_[classes]{}, found_[classes]{};
   unsigned holders_[classes]{};
   cause live_[max_goroutines], usable_[classes];
@@ -289,13 +373,17 @@ std::string marks::origin(int g) const {
         now = live_[now.of];
         break;
       case because::outside:
-        return std::string("a ") + noun(about) + " in a channel's buffer";
+        return std::string("a ") + noun(about) + " of one that still runs";
+      case because::unknown_buffer:
+        return std::string("a ") + noun(about) + " in the buffer of a channel to which no end was found";
+      case because::buffer:
+        return std::string("a ") + noun(about) + " in a buffer that a live goroutine may receive from";
       case because::satisfied:
         return std::string("a wait for a ") + noun(about) + " that looks satisfied";
       case because::descendant:
         return "a member that is leaked itself, and has a live descendant";
-      case because::event:
-        return "a wait for an event";
+      case because::bell_outside:
+        return "an event or condition outside of frames and shared objects";
       case because::done:
         return "a wait for done()";
       case because::sleeps:

@@ -16,8 +16,8 @@ bool fails(const plan& p, std::uint64_t seed, const settings& with, failure what
 bool without(plan& p, std::size_t g, std::size_t at) {
   auto& steps = p.goroutines[g].steps;
   op const o = steps[at].what;
-  if (o == op::scope_close || o == op::cancel_close) return false;
-  std::size_t const to = o == op::scope_open || o == op::cancel_open ? plan::closing(p.goroutines[g], at) : at;
+  if (closes(o)) return false;
+  std::size_t const to = opens(o) ? plan::closing(p.goroutines[g], at) : at;
   steps.erase(steps.begin() + static_cast<std::ptrdiff_t>(at), steps.begin() + static_cast<std::ptrdiff_t>(to) + 1);
   return true;
 }
@@ -25,7 +25,9 @@ bool without(plan& p, std::size_t g, std::size_t at) {
 bool started_by(const plan& p, std::size_t g) {
   for (const code& c : p.goroutines)
     for (const step& t : c.steps)
-      if ((t.what == op::spawn || t.what == op::lend) && t.a == g) return true;
+      if (((t.what == op::spawn || t.what == op::lend) && t.a == g) ||
+          (t.cases[0].what == wait_kind::start && t.cases[0].a == g))
+        return true;
   return false;
 }
 

@@ -50,6 +50,8 @@ class trial {
     try {
       options o;
       o.workers = 1;
+      o.action = leak_action::reclaim;
+      o.on_leak = [this](const leak_report& r) { held_up(r); };
       program rt(o, schedule.sim());
       if (w_.model.observed) {
         run_program(std::source_location::current(), rt, [this]() -> task<> { co_await observe(); });
@@ -95,7 +97,11 @@ class trial {
   }
   // When everything is at rest: looks, then reclaims, and in the end cancels what is left. True: there is more to do.
   bool outside() {
-    if (all_in_ == nullptr) return false;
+    if (all_in_ == nullptr) {
+      leak_report const r = find_leaks();
+      if (!r.empty()) held_up(r);
+      return end_victims(r) != 0;
+    }
     look(true);
     w_.follow = false;
     if (result_.what == failure::none && with_.detector == flaw::none && ++rounds_ < 4 * max_goroutines) {
@@ -103,16 +109,37 @@ class trial {
       int others = 0;
       reported_ |= goroutines_of(r, others);
       check_strays();
-      auto const victims = kill_victims(r, {});
-      n_.reclaimed += victims.size();
-      for (auto& v : victims) drop_ref(v.first, ref_watch);
-      if (!victims.empty()) return true;
+      std::size_t const victims = end_victims(r);
+      n_.reclaimed += victims;
+      if (victims != 0) return true;
       if (!r.empty() && can_be_reclaimed(r)) fail(failure::left_behind, "reclaim ends nobody of " + text(r));
     }
     forget_verdicts();  // nobody but this test can cancel the scope: who waits for its end was leaked, rightly
     std::exchange(all_in_, nullptr)->cancel();
     return true;
   }
+
+  static std::size_t end_victims(const leak_report& r) {
+    auto const victims = kill_victims(r, {.confined = true});
+    for (auto& v : victims) drop_ref(v.first, ref_watch);
+    return victims.size();
+  }
+  // Who is cut while it waits for a condition locks its mutex again before it unwinds. Whoever has that may wait for it,
+  // in a scope's join: so some of those who are all cancelled in the end are proved leaked.
+  void held_up(const leak_report& r) {
+    int others = 0;
+    reported_ |= goroutines_of(r, others);
+    for (const leak& l : r)
+      if (l.who.wait == wait_for_a_mutex) return;
+    fail(failure::left_behind, "when all are cancelled: " + text(r));
+  }
+  // Nobody joins it: another one, which is live, has the mutex.
+  bool waits_for_its_mutex() const {
+    for (const goroutine_info& g : goroutines())
+      if (g.wait == wait_for_a_mutex && g.name.size() == 2 && (reported_ >> (g.name[1] - '0') & 1) != 0) return true;
+    return false;
+  }
+  static constexpr std::string_view wait_for_a_mutex = "sync.Mutex.Lock";
 
   // Whom a victim had started goes with it.
   void check_strays() {
@@ -129,9 +156,13 @@ class trial {
       if (r.empty()) co_return;
       int others = 0;
       reported_ |= goroutines_of(r, others);
-      std::size_t const ended = co_await reclaim(r);
-      n_.reclaimed += ended;
-      if (ended == 0) {
+      auto const ended = co_await with_timeout(until_rest, reclaim(r, {.confined = true}));
+      if (!ended) {
+        if (!waits_for_its_mutex()) fail(failure::left_behind, "reclaim does not come to an end");
+        co_return;
+      }
+      n_.reclaimed += *ended;
+      if (*ended == 0) {
         if (can_be_reclaimed(r)) fail(failure::left_behind, "reclaim ends nobody of " + text(r));
         co_return;
       }
@@ -140,12 +171,12 @@ class trial {
     }
     fail(failure::left_behind, "reclaim does not come to an end");
   }
-  // Some core goroutine of it has no live descendants.
+  // Some core goroutine of it has no live descendants. (One that stands in line for a place has nothing to unwind.)
   bool can_be_reclaimed(const leak_report& r) {
     int others = 0;
     unsigned const live = w_.alive & ~goroutines_of(r, others);
     for (const leak& l : r) {
-      if (l.role != leak_role::core) continue;
+      if (l.role != leak_role::core || (l.who.wait == "start" && l.who.stack.empty())) continue;
       bool has_live = false;
       for (int g = 0; g < max_goroutines; ++g)
         for (int up = g; up != nobody; up = p_.goroutines[static_cast<std::size_t>(up)].parent)
@@ -204,8 +235,11 @@ class trial {
       all.found += seen;
       if (!seen) ++(at_rest ? n_.missed : n_.missed_running)[why_missed(w_.model, w_.shadow, g)];
       if (!at_rest) continue;
-      const step& t = *w_.model.at(w_.shadow, g);
-      recall& of_wait = n_.by_wait[t.select ? "select" : name_of(t.cases[0].what)];
+      const step* t = w_.model.at(w_.shadow, g);
+      recall& of_wait = n_.by_wait[w_.shadow.g[g].is == status::in_line ? "place"
+                                   : w_.shadow.g[g].at >= phase::relock ? "relock"
+                                   : t->select                          ? "select"
+                                                                        : name_of(t->cases[0].what)];
       ++of_wait.leaked;
       of_wait.found += seen;
     }
@@ -221,7 +255,10 @@ class trial {
     for (int g = 0; g < max_goroutines; ++g)
       if (w_.shadow.g[g].is != status::unborn && w_.shadow.g[g].is != status::ended)
         out << "\n    " << name_of_goroutine(g) << " at step " << int(w_.shadow.g[g].pc)
-            << (w_.shadow.g[g].is == status::waiting ? ", waits" : "") << (mask >> g & 1 ? "  <--" : "");
+            << (w_.shadow.g[g].is == status::waiting   ? ", waits"
+                : w_.shadow.g[g].is == status::in_line ? ", has no place"
+                                                       : "")
+            << (mask >> g & 1 ? "  <--" : "");
     return out.str();
   }
 

@@ -99,7 +99,7 @@ task<unsigned> with_limit(world& w, frame& f, const step& t, Make make) {
 
 // Calls `await` with what makes the operation of a case.
 template <class Await>
-task<unsigned> of_kind(world& w, const wait_case& c, Await await) {
+task<unsigned> of_kind(world& w, frame& f, const wait_case& c, Await await) {
   switch (c.what) {
     case wait_kind::lock:
       return await([&w, &c] { return w.mutexes[c.a]->lock(); });
@@ -112,12 +112,20 @@ task<unsigned> of_kind(world& w, const wait_case& c, Await await) {
     case wait_kind::group:
       return await([&w] { return w.group->wait(); });
     case wait_kind::event:
-      return await([&w] { return w.happens->wait(); });
+      return await([b = w.bell_at(f, c.a)] { return b->rung.wait(); });
     case wait_kind::done:
       return await([] { return this_context().done(); });
     default:
       return await([&w, &c] { return sleep(w.length(c.n)); });
   }
+}
+
+task<unsigned> notified(bell& b, mutex::guard& held, bool takes_flag) {
+  if (takes_flag)
+    co_await b.told.wait(held, [&b] { return b.flag.exchange(false); });
+  else
+    co_await b.told.wait(held, [again = false]() mutable { return std::exchange(again, true); });
+  co_return 0;
 }
 
 }  // namespace
@@ -128,8 +136,10 @@ task<unsigned> await_one(world& w, frame& f, const wait_case& c) {
       return one(f, c, [&f, &c] { return f[c.a].get<receiver<cell>>()->recv(); });
     case wait_kind::send:
       return one(f, c, [&f, &c] { return f[c.a].get<sender<cell>>()->send(std::move(f[c.b])); });
+    case wait_kind::condition:
+      return notified(*w.bell_at(f, c.a), *f[c.b].get<mutex::guard>(), c.n != 0);
     default:
-      return of_kind(w, c, [&f, &c](auto make) { return one(f, c, make); });
+      return of_kind(w, f, c, [&f, &c](auto make) { return one(f, c, make); });
   }
 }
 
@@ -137,8 +147,8 @@ task<unsigned> await_select(world& w, frame& f, const step& t) {
   channel_cases const c(f, t);
   if (c.other == max_cases) return channels_only(f, t);
   const wait_case& other = t.cases[c.other];
-  if (c.limit == max_cases) return of_kind(w, other, [&f, &t](auto make) { return with_other(f, t, make); });
-  return of_kind(w, other, [&w, &f, &t](auto make) { return with_limit(w, f, t, make); });
+  if (c.limit == max_cases) return of_kind(w, f, other, [&f, &t](auto make) { return with_other(f, t, make); });
+  return of_kind(w, f, other, [&w, &f, &t](auto make) { return with_limit(w, f, t, make); });
 }
 
 }  // namespace leash::test::fuzz

@@ -64,6 +64,22 @@ LEASH_TEST_OF_LEAKS(Reclaim, TheVictimsJoinGivesNothing) {
   });
 }
 
+LEASH_TEST_OF_LEAKS(Reclaim, WhoAwaitsItIsAsLiveAsTheVictimsThatUnwind) {
+  co_await with_scope([](scope& s) -> task<> {
+    s.go(named("slow"), []() -> task<> {
+      auto [tx, rx] = channel<int>();
+      co_await finally([&rx]() -> task<> { (void)co_await rx.recv(); },
+                       [](outcome) -> task<> { co_await sleep(200ms); });
+    });
+    co_await parked("slow", "chan receive");
+    s.go(named("awaiter"), []() -> task<> { EXPECT_EQ(co_await reclaim(find_leaks()), 1u); });
+    co_await parked("awaiter", "goroutine join");
+    leak_report const r = find_leaks();
+    EXPECT_EQ(r.size(), 0u) << text(r);
+    co_await s.join();
+  });
+}
+
 LEASH_TEST_OF_LEAKS(Reclaim, RunsDestructorsUnwindingAndNoCatch) {
   std::atomic<int> ended = 0;
   bool was_unwinding = false, caught = false;

@@ -311,6 +311,45 @@ TEST(Trace, RunsThatEndLeaveTheirEvents) {
   EXPECT_EQ(t.lost, 0u);
 }
 
+TEST(Trace, TimersThatAreSetAndFireAreThere) {
+  for (unsigned workers : all_workers) {
+    trace_recording const r;
+    run_at(workers, []() -> task<> {
+      auto [tx, rx] = channel<int>(1);
+      timer const due = after_func(2ms, [&tx = tx] { (void)tx.try_send(1); });
+      (void)co_await rx.recv();
+      (void)co_await with_timeout(1ms, []() -> task<> { co_await sleep(10s); });
+      timer stopped = after_func(10s, [] {});
+      (void)stopped.stop();
+    });
+    trace const t = r.take();
+    std::map<std::uint64_t, std::vector<const trace_event*>> set;
+    std::size_t fired = 0;
+    for (std::size_t i = 0; i < t.events.size(); ++i) {
+      trace_event const& e = t.events[i];
+      if (e.kind == trace_kind::arm) {
+        set[e.goroutine].push_back(&e);
+        EXPECT_TRUE(is_here(e.where));
+        EXPECT_NE(e.by, 0u);
+      }
+      if (e.kind != trace_kind::fire) continue;
+      ++fired;
+      ASSERT_TRUE(set.contains(e.goroutine));
+      trace_event const& armed = *set[e.goroutine].back();
+      EXPECT_GE(e.at - armed.at, std::int64_t{armed.epoch} * 1000 - 100'000);
+      auto const next = std::find_if(t.events.begin() + static_cast<std::ptrdiff_t>(i) + 1, t.events.end(),
+                                     [&](auto& o) { return o.worker_of == e.worker_of && o.worker == e.worker; });
+      ASSERT_NE(next, t.events.end());
+      EXPECT_EQ(next->kind, armed.reason == wait_reason::context_done ? trace_kind::cancel : trace_kind::create);
+      EXPECT_EQ(next->where.line(), armed.where.line());
+    }
+    EXPECT_EQ(fired, 2u);
+    std::size_t arms = 0;
+    for (auto& [timer, all] : set) arms += all.size();
+    EXPECT_EQ(arms, 3u);
+  }
+}
+
 TEST(Trace, SimulatedRunsAreNotRecorded) {
   trace_recording const r;
   run_simulated([]() -> task<> { co_await talk(5); });
@@ -348,7 +387,7 @@ TEST(Trace, IsStartedStoppedAndTakenWhileWorkersRun) {
       for (int k = 0; k < 3; ++k) {
         trace const t = r.take();
         for (auto& e : t.events) {
-          ASSERT_LE(static_cast<int>(e.kind), static_cast<int>(trace_kind::leak));
+          ASSERT_LE(static_cast<int>(e.kind), static_cast<int>(trace_kind::fire));
           ASSERT_LT(static_cast<std::size_t>(e.reason), wait_reasons);
           ASSERT_GE(e.at, t.from);
           ASSERT_LE(e.at, t.to);
@@ -356,7 +395,10 @@ TEST(Trace, IsStartedStoppedAndTakenWhileWorkersRun) {
             ASSERT_NE(e.where.file_name()[0], '\0');
           }
         }
-        if (waits) (void)waits->take();
+        if (waits) {
+          (void)waits->take();
+          (void)waits->holders();
+        }
       }
     }
     over = true;
@@ -404,6 +446,89 @@ TEST(Waits, AreCountedWithTheirTimeAndStack) {
     for (auto& s : sites) slept += s.reason == wait_reason::sleep ? s.nanoseconds : 0;
     EXPECT_GE(slept, 25e6);
   }
+}
+
+TEST(Waits, AreChargedToWhoLetOthersWait) {
+  for (unsigned workers : all_workers) {
+    std::vector<wait_site> waited, holders;
+    run_at(workers, [&]() -> task<> {
+      wait_profiling const p(1ns);
+      mutex m, nobody_wants;
+      shared_mutex s;
+      semaphore places(2);
+      co_await with_scope([&](scope& all) -> task<> {
+        auto held = std::optional(co_await m.lock());
+        auto const unwanted = co_await nobody_wants.lock();
+        auto reading = std::optional(co_await s.lock_shared());
+        auto permit = std::optional(co_await places.acquire());
+        for (int i = 0; i < 3; ++i) all.go(named("locker"), [&]() -> task<> { auto const g = co_await m.lock(); });
+        all.go(named("writer"), [&]() -> task<> { auto const g = co_await s.lock(); });
+        all.go(named("comer"), [&]() -> task<> { auto const g = co_await places.acquire(2); });
+        co_await parked("locker", "sync.Mutex.Lock", 3);
+        co_await parked("writer", "sync.RWMutex.Lock");
+        co_await parked("comer", "semaphore");
+        co_await sleep(30ms);
+        held.reset();
+        reading.reset();
+        permit.reset();
+      });
+      waited = p.take();
+      holders = p.holders();
+    });
+    for (auto [reason, least] :
+         {std::pair{wait_reason::mutex_lock, 3 * 25e6}, {wait_reason::rw_lock, 25e6}, {wait_reason::semaphore, 25e6}}) {
+      double slow = 0, all = 0, all_waited = 0;
+      for (auto& h : holders) {
+        if (h.reason != reason) continue;
+        all += h.nanoseconds;
+        EXPECT_NE(h.released_at, nullptr);
+        ASSERT_GE(h.stack.size(), 1u);
+        EXPECT_TRUE(is_here(h.stack.front()));
+        slow = std::max(slow, h.nanoseconds);
+      }
+      for (auto& w : waited) all_waited += w.reason == reason ? w.nanoseconds : 0;
+      EXPECT_GE(slow, least) << name_of(reason);
+      EXPECT_LT(all - slow, all / 2) << name_of(reason) << ": who held it for a moment is charged with no more";
+      EXPECT_NEAR(all, all_waited, all_waited / 2) << name_of(reason) << ": what is charged is what was waited";
+    }
+  }
+}
+
+TEST(Waits, ThatNobodyCausedAreChargedToNobody) {
+  std::vector<wait_site> holders;
+  run_at(2, [&]() -> task<> {
+    wait_profiling const p(1ns);
+    mutex m;
+    shared_mutex s;
+    semaphore places(1);
+    for (int i = 0; i < 1000; ++i) {
+      auto const a = co_await m.lock();
+      auto const b = co_await s.lock_shared();
+      auto const c = co_await places.acquire();
+      co_await yield();
+    }
+    co_await talk(100);
+    holders = p.holders();
+  });
+  EXPECT_TRUE(holders.empty());
+}
+
+TEST(Waits, ALockGivenBackByAThreadIsChargedToNoGoroutine) {
+  std::vector<wait_site> holders;
+  run_at(2, [&]() -> task<> {
+    wait_profiling const p(1ns);
+    mutex m;
+    co_await with_scope([&](scope& s) -> task<> {
+      auto held = co_await m.lock();
+      s.go(named("locker"), [&]() -> task<> { auto const g = co_await m.lock(); });
+      co_await parked("locker", "sync.Mutex.Lock");
+      std::thread([mine = std::move(held)]() mutable { mine.unlock(); }).join();
+    });
+    holders = p.holders();
+  });
+  ASSERT_EQ(holders.size(), 1u);
+  EXPECT_TRUE(holders.front().stack.empty());
+  EXPECT_NE(holders.front().released_at, nullptr);
 }
 
 TEST(Waits, ThatAreShortAreSampledTrulyOnTheAverage) {

@@ -31,7 +31,7 @@ function areas(at, series, over, label) {
     mark.setAttribute('visibility', keep.cursor === null ? 'hidden' : 'visible');
     mark.setAttribute('x1', x(i));
     mark.setAttribute('x2', x(i));
-    legend.replaceChildren(h('span.dim', {}, keep.cursor === null ? 'now' : clock(at[i])), key('transparent', 'all ' + count(sum(series.map(([, v]) => v[i])))),
+    legend.replaceChildren(h('span.dim', {}, keep.cursor === null ? 'now' : clock(at[i])), h('span', {}, 'all ' + count(sum(series.map(([, v]) => v[i])))),
       ...series.map(([name, v]) => key(colour(name), name + ' ' + count(v[i]))), ...(over && over[1][i] ? [key('var(--bad)', over[0] + ' ' + count(over[1][i]) + ' (dashed)')] : []));
     return i;
   };

@@ -46,14 +46,17 @@ const stack = g => h('pre', {}, g.stack.map(f => f.function + '\n    ' + f.file 
 const call = g => 'goroutine ' + g.id + (g.name ? ' (' + g.name + ')' : '');
 const labels = l => Object.entries(l).map(([k, v]) => [link(k + '=' + v, 'goroutines', {label: k + '=' + v}), ' ']);
 
-// A head that starts with # is a column of numbers, with ~ one for wide screens only, with ' one that is not broken.
+// A head that starts with # is a column of numbers, with ~ one for wide screens only, with ' one that is not broken. Of a row that has
+// `below`, that comes in a row of its own, while what unfolds() gave is open.
 function table(heads, rows, empty) {
   if (!rows.length) return h('p.dim', {}, empty || 'None.');
   const cls = head => ({'#': '.n', '~': '.wide', '\'': '.t'})[head[0]] || '';
   return h('div.scroll', {}, h('table', {},
     h('thead', {}, h('tr', {}, heads.map(t => h('th' + cls(t), {scope: 'col'}, t.replace(/^[#~']/, ''))))),
-    h('tbody', {}, rows.map(r => h('tr', {}, r.map((c, i) => h('td' + cls(heads[i]), {'data-head': heads[i].replace(/^[#~']/, '')}, h('div', {}, c))))))));
+    h('tbody', {}, rows.map(r => [h('tr', {}, r.map((c, i) => h('td' + cls(heads[i]), {'data-head': heads[i].replace(/^[#~']/, '')}, h('div', {}, c)))),
+      r.below ? h('tr.below', {hidden: true}, h('td', {colspan: heads.length}, r.below)) : null]))));
 }
+const unfolds = (key, summary) => h('details', {'data-key': key, ontoggle: e => { e.target.closest('tr').nextSibling.hidden = !e.target.open; }}, h('summary', {}, summary));
 const details = (key, summary, ...parts) => h('details', {'data-key': key}, h('summary', {}, summary), ...parts);
 // One of several: `now` is pressed, the others call choose(value).
 const choice = (name, values, now, choose) => h('span.choice', {role: 'group', 'aria-label': name}, values.map(([value, text]) =>

@@ -16,7 +16,7 @@ const show = {
     const sum = k => o.runtimes.reduce((n, r) => n + r[k], 0);
     return [
       h('div.tiles', {}, tile('goroutines', o.goroutines, ['goroutines']), tile('leaked', leaked, ['leaks'], leaked ? '.bad' : ''),
-        ...states.slice(0, 6).map(x => h('div.tile', {}, h('b', {}, count(x.count)), h('i', {style: {background: colour(x.state)}}), link(x.state, 'goroutines', {state: x.state})))),
+        ...states.slice(0, 4).map(x => h('div.tile', {}, h('b', {}, count(x.count)), h('i', {style: {background: colour(x.state)}}), link(x.state, 'goroutines', {state: x.state})))),
       h('div.row', {}, h('h2', {}, 'Goroutines over time'), choice('by', [['state', 'by state'], ['site', 'by the line that started them']], by, v => { keep.chart = v; render(false); })),
       areas(hist.at, shown, hist.leaked.some(v => v) ? ['leaked', hist.leaked] : null, 'Goroutines over time, ' + (by === 'state' ? 'by state' : 'by the line that started them')),
       h('h2', {}, 'Workers, timers, blocking pool'),
@@ -41,10 +41,9 @@ const show = {
       filterForm(q, l.states),
       h('div.row', {}, h('span', {}, count(l.matching) + ' of ' + plural(l.total, 'goroutine') + (l.matching > limit ? ', longest wait first; shown: ' +
         (offset + 1) + ' to ' + Math.min(offset + limit, l.matching) : '')), pages(offset, limit, Math.min(l.matching, 10000), to => go('goroutines', {...q, offset: to}))),
-      table(['#Id', '\'Name', '\'State', '#For', 'At', '~Started at', '~Labels'], l.goroutines.map(g => [
+      table(['#Id', '\'Name', '\'State', '#For', 'At', '~Started at', '~Labels'], l.goroutines.map(g => Object.assign([
         String(g.id), g.name, h('span' + (g.leaked ? '.bad' : ''), {}, link(g.state, 'goroutines', {...q, state: g.state}), g.leaked ? ' (leaked)' : ''), time(g.waiting ? g.since_ms : g.age_ms),
-        details('g' + g.id, g.stack.length ? place(own(g)) : 'no stack while it runs', stack(g)),
-        place(g.spawned_at), labels(g.labels)]), 'None matches.')];
+        unfolds('g' + g.id, g.stack.length ? place(own(g)) : 'no stack while it runs'), place(g.spawned_at), labels(g.labels)], {below: stack(g)})), 'None matches.')];
   },
 
   async leaks() {
@@ -93,9 +92,9 @@ const show = {
       if (!alike.has(key)) alike.set(key, {...g, others: 0}); else ++alike.get(key).others;
     }
     return [h('p.dim', {}, 'What looks as if it leaked, but is not proved to, with what stands against a proof. Most suspicious first.'),
-      table(['#Score', 'Goroutine', 'Why'], [...alike.values()].map(g => [g.score.toFixed(2), [link(call(g), 'goroutines', {id: g.id}),
-        g.others ? [' and ', link(plural(g.others, 'other') + ' like it', 'goroutines', {state: g.state, site: line(own(g) || g.spawned_at)})] : ''],
-        details('s' + line(own(g)) + line(g.spawned_at), g.why, stack(g))]), 'Nothing is suspicious.'),
+      table(['#Score', '\'Goroutine', 'Why'], [...alike.values()].map(g => Object.assign([g.score.toFixed(2), [link(call(g), 'goroutines', {id: g.id}), ', ' + g.state,
+        g.others ? h('div', {}, 'and ', link(plural(g.others, 'other') + ' like it', 'goroutines', {state: g.state, site: line(own(g) || g.spawned_at)})) : ''],
+        unfolds('s' + g.state + line(own(g)) + line(g.spawned_at), g.why)], {below: stack(g)})), 'Nothing is suspicious.'),
       l.total > l.suspects.length ? h('p.dim', {}, 'and ' + count(l.total - l.suspects.length) + ' more') : null];
   },
 
@@ -152,8 +151,14 @@ async function knotOf(k) {
 function kindCard(k, knot, open) {
   const key = kindKey(k), n = Math.min(chosen.get(key) || 0, k.ids.length - 1), id = 'k' + k.ids[0];
   const turn = by => { chosen.set(key, n + by); render(false); };
+  const places = new Map();  // who waits at the same line was perhaps started at several
+  for (const m of k.members) {
+    const one = m.state + line(m.at);
+    if (!places.has(one)) places.set(one, {...m, count: 0});
+    places.get(one).count += m.count;
+  }
   const head = [h('b', {}, k.knots === 1 ? 'A knot of ' + plural(k.goroutines, 'goroutine') : count(k.knots) + ' knots alike, ' + plural(k.goroutines, 'goroutine')), ': ',
-    k.members.map((m, i) => [i ? '; ' : '', m.count > 1 ? count(m.count) + ' in ' : '', m.state, ' at ', place(m.at)])];
+    [...places.values()].map((m, i) => [i ? '; ' : '', m.count > 1 ? count(m.count) + ' in ' : '', m.state, ' at ', place(m.at)])];
   const parts = knot ? [
     k.knots > 1 ? h('div.row', {}, h('button', {id: id + 'back', disabled: n === 0, onclick: () => turn(-1)}, 'Previous knot'), h('span', {}, 'knot ' + (n + 1) + ' of ' + count(k.knots)),
       h('button', {id: id + 'on', disabled: n + 1 >= k.ids.length, onclick: () => turn(1)}, 'Next knot')) : null,
