@@ -368,7 +368,7 @@ decltype(auto) promise_base::await_transform(A&& a, std::source_location at) {
   where = at;
   if constexpr (is_task<plain>) {
     static_assert(!std::is_lvalue_reference_v<A>, "a task is awaited as an rvalue: co_await std::move(t)");
-    auto frame = std::move(a).release();
+    auto frame = std::forward<A>(a).release();
     if (!frame) awaited_empty_task(at);
     return task_wait<typename plain::result_type>(frame);
   } else if constexpr (requires { a.as_task(); }) {

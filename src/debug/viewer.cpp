@@ -89,7 +89,8 @@ reply pprof_index(viewer& v) {
 reply profile(viewer& v, const request& q, profile_kind kind) {
   std::string_view const debug = q["debug"];
   if (!q["seconds"].empty()) return failure(400, "seconds= is not supported: take two profiles and compare them");
-  if (!debug.empty() && debug.find_first_not_of("0123456789") != debug.npos) return failure(400, "debug= takes a number");
+  if (!debug.empty() && debug.find_first_not_of("0123456789") != debug.npos)
+    return failure(400, "debug= takes a number");
   leaked_ptr known;
   if (kind == profile_kind::goroutineleak) known = v.leaks(0ms);
   reply r;
