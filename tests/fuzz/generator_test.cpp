@@ -42,8 +42,8 @@ std::optional<std::string> first_failure(std::uint64_t first, std::uint64_t plan
 
 void print(const tally& n) {
   auto percent = [](const recall& r) { return r.leaked == 0 ? 100.0 : 100.0 * double(r.found) / double(r.leaked); };
-  std::printf("  %zu plans (%zu with too many states), %zu states, %zu runs, %zu looks and %zu at rest\n", n.plans,
-              n.gave_up, n.states, n.runs, n.looks, n.looks_at_rest);
+  std::printf("  %zu plans (%zu given up), %zu states, %zu runs, %zu looks and %zu at rest\n", n.plans, n.gave_up,
+              n.states, n.runs, n.looks, n.looks_at_rest);
   std::printf("  leaked at rest: %zu, found %zu (%.2f %%); while others run: %zu, found %zu (%.2f %%)\n",
               n.at_rest.leaked, n.at_rest.found, percent(n.at_rest), n.running.leaked, n.running.found,
               percent(n.running));

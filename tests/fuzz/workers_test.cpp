@@ -24,7 +24,7 @@ task<> run_one(world& w, bool reclaims, totals& n) {
       co_await sleep(1ms);
       leash::leak_report const r = find_leaks();
       // Not until the victims have ended: to unwind they may need a mutex that one has who waits for this scope's end.
-      if (reclaims) n.reclaimed += (co_await with_timeout(50ms, reclaim(r, {.confined = true}))).value_or(0);
+      if (reclaims) n.reclaimed += (co_await with_timeout(5ms, reclaim(r, {.confined = true}))).value_or(0);
     }
     s.cancel();
   });
