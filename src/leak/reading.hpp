@@ -84,7 +84,8 @@ struct slab_reading {
 class frozen_reader {
  public:
   /// records: where what is known of objects lies, to be fetched ahead.
-  frozen_reader(slot_map& slots, const graph_object* records) noexcept : slots_(slots), records_(records) {}
+  frozen_reader(slot_map& slots, const graph_object* records) noexcept
+      : slots_(slots), records_(reinterpret_cast<std::uintptr_t>(records)) {}
 
   /// only: the runtime to look at, or null for all.
   void read(const goroutine_slab& s, const runtime* only, slab_reading& to) {
@@ -150,7 +151,8 @@ class frozen_reader {
     std::uint32_t const k = slots_.number_of(o, arena::kind::object);
     if (k == none) return {o, none};
     __builtin_prefetch(o);
-    __builtin_prefetch(records_ + k, 1);
+    // It may be out of reach by now: there are more objects, or the records have moved.
+    __builtin_prefetch(reinterpret_cast<const void*>(records_ + std::uintptr_t{k} * sizeof(graph_object)), 1);
     return {o, k};
   }
 
@@ -332,7 +334,7 @@ class frozen_reader {
   }
 
   slot_map& slots_;
-  const graph_object* records_;
+  std::uintptr_t records_;
   const runtime* only_ = nullptr;
   slab_reading* to_ = nullptr;
 };

@@ -245,11 +245,15 @@ task<> cancelled_from_a_callback(wait_kind& k, int) {
   cancel_source first, second;
   std::optional<registration> reg;
   bool passed = false, completed = false;
+  std::atomic<bool> called = false;  // the callback's goroutine is none of this scope
   co_await with_scope([&](scope& s) -> task<> {
     co_await k.prepare(s);
     s.go(named("holder"), [&]() -> task<> {
       co_await with_cancel(first, [&]() -> task<> {
-        reg.emplace(on_done(this_context(), [&] { second.cancel("from a callback"); }));
+        reg.emplace(on_done(this_context(), [&] {
+          second.cancel("from a callback");
+          called = true;
+        }));
         co_await forever();
       });
     });
@@ -263,6 +267,7 @@ task<> cancelled_from_a_callback(wait_kind& k, int) {
     CO_ASSERT_TRUE(co_await parked("holder", ""));
     first.cancel("sets it off");
     EXPECT_TRUE(co_await h.join());
+    EXPECT_TRUE(co_await eventually([&] { return called.load(); }, "on_done's function"));
     completed = k.complete();
     k.finish();
   });
