@@ -1,5 +1,7 @@
 #include "rules.hpp"
 
+#include <algorithm>
+
 namespace leash::test::fuzz {
 
 const char* name_of(flaw f) {
@@ -260,7 +262,10 @@ class marks {
   cause cause_of(int g) const {
     if (!parked(g)) return {because::runs};
     if (s_.g[g].context == limited && flaw_ != flaw::ignores_limits) return {because::limit};
-    if (s_.g[g].is == status::in_line) return cause_of_place(m_.what().goroutines[g].parent);
+    if (s_.g[g].is == status::in_line) {
+      int const owner = m_.what().goroutines[g].parent;
+      return time_ends_wait_of(owner) ? cause{because::runs} : cause_of_place(owner);
+    }
     if (s_.g[g].at >= phase::relock) return cause_of_mutex(m_.mutex_of(s_, g));
     const step& t = *m_.at(s_, g);
     for (int i = 0; i < t.count; ++i) {
@@ -324,6 +329,14 @@ class marks {
     }
     int const user = flaw_ == flaw::forgets_frame_bells ? -1 : who_uses(bell - frame_bells);
     return user >= 0 ? cause{because::holder, user} : cause{};
+  }
+  // Its time may have come: then it runs, though it has not made its step yet.
+  bool time_ends_wait_of(int g) const {
+    if (!parked(g)) return false;
+    if (s_.g[g].context == limited) return true;
+    const step& t = *m_.at(s_, g);
+    return std::any_of(t.cases.begin(), t.cases.begin() + t.count,
+                       [](const wait_case& c) { return c.what == wait_kind::sleep; });
   }
   // An owner that runs may have taken the place that somebody left.
   cause cause_of_place(int owner) const {
