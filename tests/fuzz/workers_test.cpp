@@ -28,8 +28,7 @@ task<> run_one(world& w, bool reclaims, totals& n) {
   });
 }
 
-// Not here yet: plans with conditions, once or places. With them a run was seen not to end, once in some twenty minutes: the
-// join of a scope all of whose goroutines had ended was not woken (docs/design/ground-truth.md).
+// Not here yet: plans with conditions, once or places. With them runs were seen not to end (docs/design/ground-truth.md, Open).
 bool is_for_workers(const plan& p) {
   for (const code& c : p.goroutines)
     for (const step& s : c.steps) {
