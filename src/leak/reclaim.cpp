@@ -29,7 +29,8 @@ LEASH_READS_FROZEN static bool can_be_cut(const goroutine_core* g, std::uint64_t
   }
 }
 
-/// Marks g as reclaimed and, if its wait can be cut, hands it to a worker to unwind. False: that cannot be, or it moved.
+/// Marks g as reclaimed and, if its wait can be cut, hands it to a worker to unwind. False: that cannot be, it moved, or
+/// another reclaim already waits for its end: who unwinds can be leaked again, at the re-lock of a condition's wait.
 /// A victim keeps why, for its scope and its handle.
 static bool kill(goroutine_core* g, std::uint64_t word, std::exception_ptr why) noexcept {
   forget_verdicts();
@@ -42,16 +43,19 @@ static bool kill(goroutine_core* g, std::uint64_t word, std::exception_ptr why) 
   if (!g->park.compare_exchange_strong(word, next_epoch(word, park_state::active), std::memory_order_acq_rel))
     return false;
   g->killed.store(1, std::memory_order_relaxed);
+  bool is_ours = true;
   if (why != nullptr) {
     {
       spin_guard guard(join_lock_of(g));
-      g->refs.store(g->refs.load(std::memory_order_relaxed) | ref_watch, std::memory_order_relaxed);
+      std::uint8_t const refs = g->refs.load(std::memory_order_relaxed);
+      is_ours = (refs & ref_watch) == 0;
+      g->refs.store(refs | ref_watch, std::memory_order_relaxed);
     }
     note_reclaimed(g, std::move(why));
   }
   g->bits |= g_cut;
   schedule_last(g);
-  return true;
+  return is_ours;
 }
 
 std::vector<std::pair<goroutine_core*, std::uint64_t>> kill_victims(const leak_report& r, const reclaim_options& o) {
