@@ -266,7 +266,7 @@ void carry_error(goroutine_core*, std::exception_ptr) noexcept;
 std::exception_ptr take_carried(goroutine_core*) noexcept;
 
 /// Keeps why g is being reclaimed, as long as its slot: it may be asked for by its scope and its handle.
-void note_reclaimed(const goroutine_core* g, std::exception_ptr why);
+void note_reclaimed(goroutine_core* g, std::exception_ptr why);
 /// Null: it was not.
 std::exception_ptr reclaimed_because(const goroutine_core*) noexcept;
 

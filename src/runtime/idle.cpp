@@ -322,7 +322,7 @@ goroutine_core* idle(worker& w) noexcept {
       }
     }
     if (goroutine_core* g = steal_work(w, false)) return leave(rt, g);
-    if (goroutine_core* g = w.queue.pop()) return leave(rt, g);
+    if (goroutine_core* g = w.queue.pop(w.single)) return leave(rt, g);
     if (goroutine_core* g = w.fresh.pop(w.single)) return leave(rt, g);
     if (rt.stopping.load(std::memory_order_acquire)) return nullptr;
 

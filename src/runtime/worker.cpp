@@ -61,7 +61,7 @@ void push_fresh(worker& w, goroutine_core* g) noexcept {
 
 // The next but one is on its way into the cache while the next one runs.
 LEASH_INLINE goroutine_core* pop_queue(worker& w) noexcept {
-  goroutine_core* g = w.queue.pop();
+  goroutine_core* g = w.queue.pop(w.single);
   if (g == nullptr) return nullptr;
   if (goroutine_core* soon = w.queue.peek(2)) {
     __builtin_prefetch(soon);
@@ -374,7 +374,7 @@ goroutine_core* find_simulated(worker& w) noexcept {
     if (goroutine_core* g = take_completed(w)) s.ready.push_back(g);
     while (goroutine_core* g = take_global(w)) {
       s.ready.push_back(g);
-      while (goroutine_core* more = w.queue.pop()) s.ready.push_back(more);
+      while (goroutine_core* more = w.queue.pop(w.single)) s.ready.push_back(more);
     }
     if (!s.ready.empty()) {
       if (idle_since != 0) s.now = std::min(w.timers.next_time(), s.now + steady_now() - idle_since);
