@@ -1,9 +1,9 @@
 // A worker's bounded queue of runnable goroutines: one owner at the tail, the owner and thieves at the head.
 //
-// head and tail count up for ever; slot i % capacity. Only the owner writes tail; every taker moves head by CAS, but for an owner that no thief can be beside.
+// head and tail count up for ever; slot i % capacity. Only the owner writes tail; every taker moves head by CAS, but for
+// an owner that no thief can be beside.
 //  Q1. Slots head..tail-1 are full. A taker reads a slot before its CAS; the CAS fails if the slot was taken meanwhile,
-//  and the
-//      owner does not overwrite a slot before it has seen the head beyond it.
+//  and the owner does not overwrite a slot before it has seen the head beyond it.
 // Rejected: a Chase-Lev deque, whose owner takes the newest: it is one CAS cheaper at times, but not first in first
 // out.
 #pragma once
