@@ -15,7 +15,9 @@
 namespace leash {
 namespace {
 
-constexpr int spin_rounds = 40;
+constexpr int spin_rounds = 40;    // some 15 to 40 us
+constexpr int longest_spin = 320;  // rounds, while there is a queue that is left to its owner
+constexpr int queue_round = 8;     // the queues of others are looked at in each of these
 constexpr std::uint32_t shortest_poll = 100, longest_poll = 1000;  // microseconds
 
 void futex_wait(std::atomic<std::uint32_t>& word, std::uint32_t expected, std::int64_t until) noexcept {
@@ -309,9 +311,11 @@ goroutine_core* idle(worker& w) noexcept {
       if (spinners * 2 < rt.worker_count && !better_sleeps) {
         rt.idle.fetch_add(runtime::one_spinner, std::memory_order_relaxed);
         goroutine_core* found = nullptr;
-        for (int round = 0; round < spin_rounds && found == nullptr && !rt.stopping.load(std::memory_order_relaxed);
+        w.left_some = false;
+        for (int round = 1; round <= (w.left_some ? longest_spin : spin_rounds) && found == nullptr &&
+                            !rt.stopping.load(std::memory_order_relaxed);
              ++round) {
-          found = steal_work(w, true);
+          found = steal_work(w, round % queue_round == 0 ? stealing::patiently : stealing::new_ones);
           for (int i = 0; i < 16 && found == nullptr; ++i) cpu_relax();
         }
         std::uint32_t const before = rt.idle.fetch_sub(runtime::one_spinner, std::memory_order_acq_rel);
@@ -322,7 +326,7 @@ goroutine_core* idle(worker& w) noexcept {
         }
       }
     }
-    if (goroutine_core* g = steal_work(w, false)) return leave(rt, g);
+    if (goroutine_core* g = steal_work(w, stealing::anything)) return leave(rt, g);
     if (goroutine_core* g = w.queue.pop()) return leave(rt, g);
     if (goroutine_core* g = w.fresh.pop(w.single)) return leave(rt, g);
     if (rt.stopping.load(std::memory_order_acquire)) return nullptr;
