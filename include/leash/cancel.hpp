@@ -1,6 +1,7 @@
 // cancel_source: the capability to end the contexts that were entered with it; and callbacks on a context's end.
 #pragma once
 #include <atomic>
+#include <leash/call_site.hpp>
 #include <leash/context.hpp>
 #include <leash/handle.hpp>
 #include <source_location>
@@ -74,5 +75,7 @@ class cancel_source : handle {
   }
   void drop() noexcept;
 };
+template <>
+inline constexpr bool takes_call_site<cancel_source> = true;
 
 }  // namespace leash

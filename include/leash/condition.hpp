@@ -2,6 +2,7 @@
 #pragma once
 #include <concepts>
 #include <leash/body.hpp>
+#include <leash/call_site.hpp>
 #include <leash/mutex.hpp>
 #include <source_location>
 
@@ -106,5 +107,7 @@ class condition {
 
   condition_core* core_;
 };
+template <>
+inline constexpr bool takes_call_site<condition> = true;
 
 }  // namespace leash

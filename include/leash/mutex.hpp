@@ -17,6 +17,7 @@
 //  M2. Whoever finds LOCKED clear may take it, by CAS.
 #pragma once
 #include <atomic>
+#include <leash/call_site.hpp>
 #include <leash/handle.hpp>
 #include <leash/wait.hpp>
 #include <optional>
@@ -143,6 +144,9 @@ class mutex {
   mutex_core* core_;
 };
 
+template <>
+inline constexpr bool takes_call_site<mutex> = true;
+
 class mutex_guard_wait : public mutex_wait {
  public:
   using mutex_wait::mutex_wait;
@@ -170,12 +174,20 @@ inline mutex::lock_operation mutex::lock() noexcept { return lock_operation(core
 template <class T>
 class guarded {
  public:
-  guarded()
+  guarded(call_site at = std::source_location::current())
     requires std::default_initializable<T>
-  = default;
-  template <class First, class... A>
-    requires(!std::same_as<std::remove_cvref_t<First>, guarded> && std::constructible_from<T, First, A...>)
-  explicit guarded(First&& first, A&&... args) : value_(std::forward<First>(first), std::forward<A>(args)...) {}
+      : mutex_(at) {}
+  /// As T(args...).
+#define LEASH_GUARDED(types, parameters, kept_types, forwarded)                                                     \
+  template <LEASH_PLAIN types>                                                                                      \
+  explicit guarded(LEASH_PLAIN parameters, call_site at = std::source_location::current())                          \
+    requires(!std::same_as<std::remove_cvref_t<F>, guarded> && decltype(can_make<T>(LEASH_PLAIN forwarded))::value) \
+      : mutex_(at), value_(LEASH_PLAIN forwarded) {}
+  LEASH_EACH_ARITY(LEASH_GUARDED, class)
+#undef LEASH_GUARDED
+  template <class... A>
+    requires(sizeof...(A) > 7 && std::constructible_from<T, A...>)
+  explicit guarded(A&&... args) : value_(std::forward<A>(args)...) {}
   guarded(const guarded&) = delete;
   guarded& operator=(const guarded&) = delete;
 
@@ -232,5 +244,7 @@ class guarded {
   mutex mutex_;
   T value_{};
 };
+template <class T>
+inline constexpr bool takes_call_site<guarded<T>> = true;
 
 }  // namespace leash

@@ -3,6 +3,7 @@
 #include <atomic>
 #include <functional>
 #include <leash/body.hpp>
+#include <leash/call_site.hpp>
 #include <leash/handle.hpp>
 #include <source_location>
 
@@ -92,5 +93,7 @@ class once {
 
   once_core* core_;
 };
+template <>
+inline constexpr bool takes_call_site<once> = true;
 
 }  // namespace leash

@@ -17,6 +17,7 @@
 #include <atomic>
 #include <exception>
 #include <leash/boundary.hpp>
+#include <leash/call_site.hpp>
 #include <leash/channel.hpp>
 #include <leash/spawn.hpp>
 #include <memory>
@@ -51,29 +52,6 @@ class scope_errors : public std::runtime_error {
  private:
   std::shared_ptr<const std::vector<std::exception_ptr>> errors_;
 };
-
-// The call site of go() can be a default argument only behind a fixed number of parameters: up to six arguments know
-// it. X(template parameters, parameters, body_t's arguments, forwarded)
-#define LEASH_PLAIN(...) __VA_ARGS__
-#define LEASH_EACH_ARITY(X, C)                                                                                    \
-  X((class F), (F && f), (F), (std::forward<F>(f)))                                                               \
-  X((class F, C A0), (F && f, A0 && a0), (F, kept_t<A0>), (std::forward<F>(f), std::forward<A0>(a0)))             \
-  X((class F, C A0, C A1), (F && f, A0 && a0, A1 && a1), (F, kept_t<A0>, kept_t<A1>),                             \
-    (std::forward<F>(f), std::forward<A0>(a0), std::forward<A1>(a1)))                                             \
-  X((class F, C A0, C A1, C A2), (F && f, A0 && a0, A1 && a1, A2 && a2), (F, kept_t<A0>, kept_t<A1>, kept_t<A2>), \
-    (std::forward<F>(f), std::forward<A0>(a0), std::forward<A1>(a1), std::forward<A2>(a2)))                       \
-  X((class F, C A0, C A1, C A2, C A3), (F && f, A0 && a0, A1 && a1, A2 && a2, A3 && a3),                          \
-    (F, kept_t<A0>, kept_t<A1>, kept_t<A2>, kept_t<A3>),                                                          \
-    (std::forward<F>(f), std::forward<A0>(a0), std::forward<A1>(a1), std::forward<A2>(a2), std::forward<A3>(a3))) \
-  X((class F, C A0, C A1, C A2, C A3, C A4), (F && f, A0 && a0, A1 && a1, A2 && a2, A3 && a3, A4 && a4),          \
-    (F, kept_t<A0>, kept_t<A1>, kept_t<A2>, kept_t<A3>, kept_t<A4>),                                              \
-    (std::forward<F>(f), std::forward<A0>(a0), std::forward<A1>(a1), std::forward<A2>(a2), std::forward<A3>(a3),  \
-     std::forward<A4>(a4)))                                                                                       \
-  X((class F, C A0, C A1, C A2, C A3, C A4, C A5),                                                                \
-    (F && f, A0 && a0, A1 && a1, A2 && a2, A3 && a3, A4 && a4, A5 && a5),                                         \
-    (F, kept_t<A0>, kept_t<A1>, kept_t<A2>, kept_t<A3>, kept_t<A4>, kept_t<A5>),                                  \
-    (std::forward<F>(f), std::forward<A0>(a0), std::forward<A1>(a1), std::forward<A2>(a2), std::forward<A3>(a3),  \
-     std::forward<A4>(a4), std::forward<A5>(a5)))
 
 class remote_scope;
 class scope;

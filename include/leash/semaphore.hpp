@@ -2,6 +2,7 @@
 #pragma once
 #include <atomic>
 #include <cstddef>
+#include <leash/call_site.hpp>
 #include <leash/handle.hpp>
 #include <leash/wait.hpp>
 #include <source_location>
@@ -72,6 +73,8 @@ class semaphore {
  private:
   semaphore_core* core_;
 };
+template <>
+inline constexpr bool takes_call_site<semaphore> = true;
 
 class semaphore_wait : public waiter {
  public:

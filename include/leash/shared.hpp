@@ -22,6 +22,7 @@
 #include <cstdint>
 #include <functional>
 #include <leash/block_counts.hpp>
+#include <leash/call_site.hpp>
 #include <leash/handle.hpp>
 #include <leash/platform.hpp>
 #include <memory>
@@ -45,8 +46,8 @@ struct block_core : object {
   const std::type_info* value_type;
   void (*destroy)(block_core*) noexcept = nullptr;
 
-  block_core(std::uint32_t n, const std::type_info& t, bool may_hold_handles) noexcept
-      : object(object_type::block), bytes(n), value_type(&t) {
+  block_core(std::uint32_t n, const std::type_info& t, bool may_hold_handles, std::source_location where) noexcept
+      : object(object_type::block, where), bytes(n), value_type(&t) {
     plain = !may_hold_handles;
     gave_up.leave();  // the slot may have been another block's in this pass
     if (may_hold_handles) note_tracked_memory();
@@ -83,7 +84,7 @@ enum class ownership : bool { together, sole };
 
 /// A block with a value made from `args`, with one owner.
 template <class T, class... A>
-std::pair<block_core*, T*> make_block(ownership how, A&&... args) {
+std::pair<block_core*, T*> make_block(ownership how, call_site at, A&&... args) {
   constexpr std::size_t align = alignof(T) > 16 ? alignof(T) : 16;
   constexpr std::size_t bytes = sizeof(block_core) + sizeof(T) + align;
   static_assert(bytes <= UINT32_MAX, "a tracked value must be smaller than 4 GiB");
@@ -92,15 +93,20 @@ std::pair<block_core*, T*> make_block(ownership how, A&&... args) {
     return reinterpret_cast<T*>((at + align - 1) / align * align);
   };
   void* memory = arena::allocate(arena::kind::object, bytes);
-  auto* b =
-      ::new (memory) block_core(static_cast<std::uint32_t>(bytes), typeid(T), !std::is_trivially_destructible_v<T>);
+  auto* b = ::new (memory)
+      block_core(static_cast<std::uint32_t>(bytes), typeid(T), !std::is_trivially_destructible_v<T>, at.where);
   b->sole = how == ownership::sole;
   b->destroy = [](block_core* core) noexcept {
     auto const at = reinterpret_cast<std::uintptr_t>(core) + sizeof(block_core);
     std::destroy_at(std::launder(reinterpret_cast<T*>((at + align - 1) / align * align)));
   };
   try {
-    T* value = ::new (static_cast<void*>(place(b))) T(std::forward<A>(args)...);
+    T* value = nullptr;
+    if constexpr (takes_call_site<T> && std::constructible_from<T, A..., call_site>) {
+      value = ::new (static_cast<void*>(place(b))) T(std::forward<A>(args)..., at);
+    } else {
+      value = ::new (static_cast<void*>(place(b))) T(std::forward<A>(args)...);
+    }
     b->counts.first_owner();
     return {b, value};
   } catch (...) {
@@ -304,11 +310,29 @@ class weak : block_handle<capability::watcher, T> {
   friend class weak;
 };
 
-/// Makes a value that is owned together. Errors: what T's constructor throws; std::bad_alloc.
 template <class T, class... A>
-shared<T> share(A&&... args) {
-  auto [b, value] = make_block<T>(ownership::together, std::forward<A>(args)...);
+shared<T> share_at(call_site at, A&&... args) {
+  auto [b, value] = make_block<T>(ownership::together, at, std::forward<A>(args)...);
   return shared<T>(b, value);
+}
+
+/// share<T>(args...) makes a T(args...) that is owned together; reports name the line of the call as the place where an
+/// event, lock... made so was made. Errors: what T's constructor throws; std::bad_alloc.
+template <class T>
+shared<T> share(call_site at = std::source_location::current()) {
+  return share_at<T>(at);
+}
+#define LEASH_SHARE(types, parameters, kept_types, forwarded)                               \
+  template <class T, LEASH_PLAIN types>                                                     \
+  shared<T> share(LEASH_PLAIN parameters, call_site at = std::source_location::current()) { \
+    return share_at<T>(at, LEASH_PLAIN forwarded);                                          \
+  }
+LEASH_EACH_ARITY(LEASH_SHARE, class)
+#undef LEASH_SHARE
+template <class T, class... A>
+  requires(sizeof...(A) > 7)
+shared<T> share(A&&... args) {
+  return share_at<T>(std::source_location(), std::forward<A>(args)...);
 }
 
 /// Base of a type whose members make handles to the object they belong to. Needs no handle of its own inside the

@@ -8,6 +8,7 @@
 //  R2. The queue's head can never be admitted at once: each release admits what it can.
 #pragma once
 #include <atomic>
+#include <leash/call_site.hpp>
 #include <leash/handle.hpp>
 #include <leash/wait.hpp>
 #include <source_location>
@@ -122,5 +123,7 @@ class shared_mutex {
  private:
   shared_mutex_core* core_;
 };
+template <>
+inline constexpr bool takes_call_site<shared_mutex> = true;
 
 }  // namespace leash

@@ -118,11 +118,19 @@ class tracked_box : block_handle<capability::owner, T> {
 
  public:
   tracked_box() noexcept {}
-  explicit tracked_box(T value) : tracked_box(std::in_place, std::move(value)) {}
+  explicit tracked_box(T value, call_site at = std::source_location::current())
+      : tracked_box(made{}, at, std::move(value)) {}
+  explicit tracked_box(std::in_place_t, call_site at = std::source_location::current()) : tracked_box(made{}, at) {}
+#define LEASH_BOX(types, parameters, kept_types, forwarded)                                                     \
+  template <LEASH_PLAIN types>                                                                                  \
+  explicit tracked_box(std::in_place_t, LEASH_PLAIN parameters, call_site at = std::source_location::current()) \
+      : tracked_box(made{}, at, LEASH_PLAIN forwarded) {}
+  LEASH_EACH_ARITY(LEASH_BOX, class)
+#undef LEASH_BOX
   template <class... A>
-  explicit tracked_box(std::in_place_t, A&&... args) {
-    this->adopt(make_block<T>(ownership::sole, std::forward<A>(args)...));
-  }
+    requires(sizeof...(A) > 7)
+  explicit tracked_box(std::in_place_t, A&&... args)
+      : tracked_box(made{}, std::source_location(), std::forward<A>(args)...) {}
   tracked_box(tracked_box&& o) noexcept { this->take(o, o.value_); }
   tracked_box& operator=(tracked_box&& o) noexcept {
     this->replace_by(o);
@@ -133,6 +141,13 @@ class tracked_box : block_handle<capability::owner, T> {
   T& operator*() const noexcept { return *value_; }
   explicit operator bool() const noexcept { return value_ != nullptr; }
   void reset() noexcept { this->clear(); }
+
+ private:
+  struct made {};
+  template <class... A>
+  tracked_box(made, call_site at, A&&... args) {
+    this->adopt(make_block<T>(ownership::sole, at, std::forward<A>(args)...));
+  }
 };
 
 /// A move-only callable whose captures the leak proof sees, as std::move_only_function.
@@ -145,12 +160,12 @@ class tracked_function<R(A...)> : block_handle<capability::owner, void> {
   template <class F>
     requires(!std::same_as<std::remove_cvref_t<F>, tracked_function> &&
              std::is_invocable_r_v<R, std::decay_t<F>&, A...>)
-  tracked_function(F&& f) {
+  tracked_function(F&& f, call_site at = std::source_location::current()) {
     using held = std::decay_t<F>;
     if constexpr (std::is_pointer_v<held> || std::is_member_pointer_v<held>) {
       if (f == nullptr) return;
     }
-    adopt(make_block<held>(ownership::sole, std::forward<F>(f)));
+    adopt(make_block<held>(ownership::sole, at, std::forward<F>(f)));
     call_ = [](void* at, A... args) -> R {
       if constexpr (std::is_void_v<R>)
         std::invoke(*static_cast<held*>(at), std::forward<A>(args)...);

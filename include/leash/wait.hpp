@@ -81,7 +81,7 @@ LEASH_INLINE void reached(const placed_object* o) noexcept {
 void note_unreachable(const object*, std::uint32_t generation);
 /// True if it was, and no newer verdicts are wanted since.
 bool noted_unreachable(const object*) noexcept;
-/// True if an object made there was reached though it could not be.
+/// True if an object made there (what lies in a block: in one made there) was reached though it could not be.
 bool breached(std::source_location) noexcept;
 
 /// Set once anything was reclaimed: guards look at their goroutine's fate only then.

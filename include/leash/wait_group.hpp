@@ -1,6 +1,7 @@
 // wait_group: waits until all its tokens are gone.  event: waits until it is set.
 #pragma once
 #include <atomic>
+#include <leash/call_site.hpp>
 #include <leash/handle.hpp>
 #include <leash/wait.hpp>
 #include <source_location>
@@ -97,6 +98,8 @@ class wait_group {
  private:
   wait_group_core* core_;
 };
+template <>
+inline constexpr bool takes_call_site<wait_group> = true;
 
 struct event_core : placed_object {
   std::atomic<bool> set{false};
@@ -152,5 +155,7 @@ class event {
  private:
   event_core* core_;
 };
+template <>
+inline constexpr bool takes_call_site<event> = true;
 
 }  // namespace leash

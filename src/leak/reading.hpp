@@ -293,15 +293,18 @@ class frozen_reader {
     if (!push_wait(o, 0)) return false;  // it may be set already (rule 1)
     void const* home = frozen::read(o->home);
     arena::slot const at = arena::slot_at(home);
-    if (at.start == nullptr || breached(site_of(o, frozen::read(o->type)))) return false;
+    if (at.start == nullptr) return false;
+    auto* owner = reinterpret_cast<object*>(at.start);
+    object_type const type = at.what == arena::kind::object ? frozen::read(owner->type) : object_type::none;
+    std::source_location site;
+    if (type == object_type::block) site = site_of(owner, type);
+    if (site.line() == 0) site = site_of(o, frozen::read(o->type));
+    if (breached(site)) return false;
     to_->any_placed = true;
     switch (at.what) {
-      case arena::kind::object: {
-        auto* owner = reinterpret_cast<object*>(at.start);
-        object_type const type = frozen::read(owner->type);
+      case arena::kind::object:
         if (type == object_type::block) return push_wait(owner, 0) && push_wait(owner, 1);
         return type == object_type::chunk && push_wait(frozen::read(static_cast<tracked_chunk*>(owner)->pool), 0);
-      }
       case arena::kind::frame: {
         goroutine_core* who = frozen::read(reinterpret_cast<promise_base*>(at.start + 16)->who);
         if (!push_target(who, graph_wait::frames)) return false;

@@ -3,6 +3,7 @@
 #include <cstdio>
 #include <leash/goroutine.hpp>
 #include <leash/outside.hpp>
+#include <leash/shared.hpp>
 #include <leash/task.hpp>
 #include <leash/trace.hpp>
 #include <leash/wait.hpp>
@@ -242,22 +243,28 @@ void breach(const placed_object* o) noexcept {
   // What was unwound since, or unwinds now, may free those who were judged.
   if (hint_of(o).load(std::memory_order_relaxed) != verdict_generation()) return;
   goroutine_core* by = this_worker != nullptr ? this_worker->current : nullptr;
+  const block_core* block = block_around(o->home);
+  std::source_location const site = block != nullptr && block->made_at.line() != 0 ? block->made_at : o->made_at;
   {
     std::lock_guard guard(breaches_lock);
     if (unreachable_in != verdict_generation() || unreachable.erase(o) == 0) return;
     if (by != nullptr && ((by->bits & g_unwinding) != 0 || by->killed.load(std::memory_order_relaxed) != 0)) return;
-    if (std::any_of(breaches.begin(), breaches.end(), [&](auto& b) { return same_place(b, o->made_at); })) return;
-    breaches.push_back(o->made_at);
+    if (std::any_of(breaches.begin(), breaches.end(), [&](auto& b) { return same_place(b, site); })) return;
+    breaches.push_back(site);
   }
+  bool const tracked = arena::slot_at(o->home).what == arena::kind::object;
   std::fprintf(
       stderr,
       "leash: the %s made at %s:%u was used by %s, though by all that leash can see only leaked goroutines could "
-      "reach it: a reference to it was given away outside of scopes and tracked memory. Verdicts graded "
-      "confined that rest on it were wrong; what is made there is not judged any more. Keep it in a "
-      "leash::shared<T>.\n",
-      o->type.load(std::memory_order_relaxed) == object_type::event ? "event" : "condition", o->made_at.file_name(),
-      static_cast<unsigned>(o->made_at.line()),
-      by != nullptr ? ("goroutine " + std::to_string(by->id)).c_str() : "a thread that is no worker");
+      "reach it: a reference to it was given away %s. Verdicts%s that rest on it were wrong; what is made there is not "
+      "judged any more. %s\n",
+      o->type.load(std::memory_order_relaxed) == object_type::event ? "event" : "condition", site.file_name(),
+      static_cast<unsigned>(site.line()),
+      by != nullptr ? ("goroutine " + std::to_string(by->id)).c_str() : "a thread that is no worker",
+      tracked ? "past the handles to the tracked memory where it lies" : "outside of scopes and tracked memory",
+      tracked ? "" : " graded confined",
+      tracked ? "Whoever uses it needs such a handle: a copy of the leash::shared<T>."
+              : "Keep it in a leash::shared<T>.");
 }
 
 // Unusual: the run is simulated, or something is noted of its goroutines. The two are apart so that the usual one has

@@ -93,6 +93,38 @@ TEST(Report, TellsKnotsAndMembersByTheirIdsWhereverTheyLie) {
     testing::simulate(seed, with_workers(1, leaks::are_expected), body);
 }
 
+// Made for the user by the library: the place is the user's line all the same.
+LEASH_TEST_OF_LEAKS(Report, NamesTheLineThatMadeWhatLiesInASharedObject) {
+  auto const line = std::source_location::current().line();
+  auto m = share<mutex>();
+  auto rw = share<shared_mutex>();
+  auto permits = share<semaphore>(1);
+  auto value = share<guarded<std::string>>(3u, 'x');
+  tracked_box<event> boxed(std::in_place);
+  guarded<int> here(7);
+  std::vector<std::string> const kinds{"mutex", "shared_mutex", "semaphore", "mutex", "event", "mutex"};
+  co_await with_scope([&](scope& s) -> task<> {
+    // Each holds what it waits for.
+    s.go([](shared<mutex> m) -> task<> { auto a = co_await m->lock(), b = co_await m->lock(); }, std::move(m));
+    s.go([](shared<shared_mutex> m) -> task<> { auto a = co_await m->lock(), b = co_await m->lock(); }, std::move(rw));
+    s.go([](shared<semaphore> p) -> task<> { auto a = co_await p->acquire(), b = co_await p->acquire(); },
+         std::move(permits));
+    s.go([](shared<guarded<std::string>> g) -> task<> { auto a = co_await g->lock(), b = co_await g->lock(); },
+         std::move(value));
+    s.go([](tracked_box<event> e) -> task<> { co_await e->wait(); }, std::move(boxed));
+    s.go([](guarded<int>& g) -> task<> { auto a = co_await g.lock(), b = co_await g.lock(); }, std::ref(here));
+    for (int i = 0; i < 100 && find_leaks().size() < kinds.size(); ++i) co_await sleep(1ms);
+    leak_report r = find_leaks();
+    EXPECT_EQ(r.size(), kinds.size()) << text(r);
+    std::size_t i = 0;
+    for (const leak& l : r) {
+      std::string const made = kinds[i] + " made at " + __FILE__ + ":" + std::to_string(line + 1 + i);
+      EXPECT_NE(l.why.find(made), std::string::npos) << made << " is not in: " << l.why;
+      ++i;
+    }
+    s.cancel();
+  });
+}
 TEST(Report, OfTwoRunsOfASeedIsTheSameToTheLetter) {
   auto told = [](bool scrambled) {
     std::string all;
