@@ -109,8 +109,9 @@ task<body_t<B>> with_value(V&& value, B&& body) {
   return run_with_value<body_t<B>, std::decay_t<V>>(std::forward<V>(value), kept_body<B>(std::forward<B>(body)));
 }
 
-/// Throws std::runtime_error with the words of `outer` and `inner` nested in it.
-[[noreturn]] LEASH_COLD void rethrow_nested(std::exception_ptr outer, std::exception_ptr inner);
+/// Throws `outer`; with `inner` nested in it if its type is one of the standard library's. Of another type nothing can be
+/// derived here.
+[[noreturn]] LEASH_COLD void rethrow_nested(std::exception_ptr outer, const std::exception_ptr& inner);
 
 enum class outcome : std::uint8_t { returned, threw, cancelled };
 
@@ -137,7 +138,7 @@ task<R> run_finally(kept_body<B> body, C cleanup, nanoseconds bound, std::source
   if (late && r.cut) carry_error(co_await this_goroutine{}, std::move(late));
   if (late) {
     if (!r.error) std::rethrow_exception(std::move(late));
-    rethrow_nested(std::move(late), std::move(r.error));
+    rethrow_nested(std::move(late), r.error);
   }
   if (r.cut) co_await unwind_further{};
   if (r.error) std::rethrow_exception(std::move(r.error));
@@ -151,14 +152,15 @@ task<R> run_finally(kept_body<B> body, C cleanup, nanoseconds bound, std::source
 /// Runs `body`, then `cleanup(outcome)`, however the body ends: returned, threw, or was cut short. The clean-up may
 /// wait: it is shielded, for at most `bound`.
 ///
-/// Returns: what the body returned. Errors: the body's exception; the clean-up's own propagates, with the body's nested
-/// inside
-///   it if the body threw too; if the body was cancelled, it comes out where the unwinding ends. After a cancelled body
-///   unwinding goes on once the clean-up has ended.
+/// Returns: what the body returned. Errors: the body's exception; the clean-up's own goes before it, whatever its type,
+///   with the body's nested inside (std::rethrow_if_nested) if its type is one of the standard library's, else alone; if
+///   the body was cancelled, it comes out where the unwinding ends. std::invalid_argument for a negative bound. After a
+///   cancelled body unwinding goes on once the clean-up has ended.
 template <class B, class C>
   requires std::invocable<std::decay_t<C>&, outcome>
 task<body_t<B>> finally(B&& body, C&& cleanup, nanoseconds bound = std::chrono::seconds(5),
                         std::source_location where = std::source_location::current()) {
+  if (bound < nanoseconds::zero()) throw_invalid("finally: a negative bound", where);
   return run_finally<body_t<B>, B, std::decay_t<C>>(kept_body<B>(std::forward<B>(body)), std::forward<C>(cleanup),
                                                     bound, where);
 }

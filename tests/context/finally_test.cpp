@@ -150,6 +150,43 @@ LEASH_TEST(Finally, TwoExceptionsAreNested) {
   EXPECT_EQ(inner, "body");
 }
 
+struct cleanup_error : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+template <class E>
+task<> fails_twice(E of_the_cleanup) {
+  co_await finally(
+      []() -> task<> {
+        co_await yield();
+        throw std::runtime_error("body");
+      },
+      [e = std::move(of_the_cleanup)](outcome) -> task<> {
+        co_await yield();
+        throw e;
+      });
+}
+
+LEASH_TEST(Finally, OfTwoExceptionsTheCleanupsKeepsItsType) {
+  EXPECT_THROW(co_await fails_twice(std::out_of_range("cleanup")), std::out_of_range);
+  EXPECT_THROW(co_await fails_twice(std::system_error(std::make_error_code(std::errc::broken_pipe))),
+               std::system_error);
+  EXPECT_THROW(co_await fails_twice(cleanup_error("cleanup")), cleanup_error);
+  EXPECT_THROW(co_await fails_twice(7), int);
+}
+
+LEASH_TEST(Finally, RefusesANegativeBoundBeforeTheBodyRuns) {
+  bool ran = false;
+  std::string said;
+  try {
+    co_await finally([&] { ran = true; }, [](outcome) {}, -1ns);
+  } catch (const std::invalid_argument& e) {
+    said = e.what();
+  }
+  EXPECT_NE(said.find("finally_test.cpp:"), std::string::npos) << said;
+  EXPECT_NE(said.find("finally: a negative bound"), std::string::npos) << said;
+  EXPECT_FALSE(ran);
+}
+
 LEASH_TEST(Finally, AnExceptionAfterACancellationComesOutOfTheBoundary) {
   bool went_on = false;
   std::string what;
