@@ -435,7 +435,7 @@ class [[nodiscard]] select_operation
 /// Waits until one of the operations can complete, and completes that one and no other.
 ///
 /// Parameters: operations (rvalues): recv, send, send_or, lock, lock_shared, acquire, wait, join, next, done, sleep,
-/// I/O. Suspends when: none can complete. Wait reason: `select`. An operation on an empty end is a case that never
+/// I/O, forever (never fires). Suspends when: none can complete. Wait reason: `select`. An operation on an empty end is a case that never
 /// fires. Returns: a variant of all results (void: std::monostate) whose index says which one completed. Cancellation:
 /// first, but for a done() case whose context has ended, which completes. A losing send leaves its value
 ///   where it was; no value is taken but the winner's.
@@ -599,12 +599,46 @@ auto select(on_case<Op, H>&&... cases) {
   }
 }
 
-// --- no case
+// --- what is no case
 
-/// Waits for nothing: only cancellation ends it. Wait reason: `select (no cases)`.
+/// To say in words what select refuses.
+#define LEASH_NOT_SELECTABLE                                                                                      \
+  "this operation is no case of a select: yield() is always ready, and what blocking(f), select and others have " \
+  "begun "                                                                                                        \
+  "cannot be taken back; start it with go() and select on the goroutine's join()"
+template <class... Ops>
+  requires(sizeof...(Ops) > 0 && (operation<Ops> && ...) && !(selectable<Ops> && ...))
+auto select(Ops&&...) {
+  static_assert((selectable<Ops> && ...), LEASH_NOT_SELECTABLE);
+}
+template <operation Op, class H>
+  requires(!selectable<Op>)
+auto on(Op&&, H&&) {
+  static_assert(selectable<Op>, LEASH_NOT_SELECTABLE);
+}
+
+#undef LEASH_NOT_SELECTABLE
+
+/// The case of a select that never fires.
+class never_wait : public waiter {
+ public:
+  explicit never_wait(operation_base&) noexcept : waiter(wait_reason::forever) {}
+  static constexpr bool disabled() noexcept { return true; }
+  spin_lock& lock() const noexcept { __builtin_unreachable(); }
+  bool claim() const noexcept { return false; }
+  void complete() const noexcept {}
+  void enqueue() const noexcept {}
+  void remove() const noexcept {}
+  void won() const noexcept {}
+  std::monostate result() const noexcept { return {}; }
+};
+
+/// Waits for nothing: only cancellation ends it. Wait reason: `select (no cases)`. Selectable: a case that never fires.
 class [[nodiscard]] forever_operation : public operation_base {
  public:
   using leash_awaiter = void;
+  using wait_type = never_wait;
+  using value_type = std::monostate;
   using result_type = void;
   forever_operation() noexcept : waiter_(wait_reason::forever) {}
   void adopt(promise_base& p) {

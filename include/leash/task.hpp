@@ -374,6 +374,9 @@ decltype(auto) promise_base::await_transform(A&& a, std::source_location at) {
   } else if constexpr (requires { a.as_task(); }) {
     a.consume(at);
     return task_wait<typename plain::result_type>(a.as_task().release());
+  } else if constexpr (requires { typename plain::leash_awaiter; }) {
+    a.adopt(*this);
+    return native_wait<plain>{a};
   } else if constexpr (selectable<plain>) {
     static_assert(!std::is_lvalue_reference_v<A>, "an operation is awaited as an rvalue: co_await rx.recv()");
     a.consume(at);
@@ -382,9 +385,6 @@ decltype(auto) promise_base::await_transform(A&& a, std::source_location at) {
     } else {
       return single_wait<plain>(a, who, at);
     }
-  } else if constexpr (requires { typename plain::leash_awaiter; }) {
-    a.adopt(*this);
-    return native_wait<plain>{a};
   } else {
     return foreign_wait<A>(std::forward<A>(a), who);
   }

@@ -233,14 +233,19 @@ class frozen_reader {
     if (!held && frozen::read(ctx->ended) != 0) return false;  // rule 1: it is being cancelled
     std::uint32_t const count = frozen::read(g->wait_count);
     if (count > most_cases) return false;
+    std::uint32_t forevers = 0;
     for (std::uint32_t i = 0; i < count; ++i) {
       waiter* w = frozen::waiter_of(g, i);
-      if (w == nullptr || !read_wait(w, ctx, flags)) return false;
+      if (w == nullptr) return false;
+      if (frozen::read(w->reason) == wait_reason::forever)
+        ++forevers;
+      else if (!read_wait(w, flags))
+        return false;
     }
-    return true;
+    return forevers == 0 || forevers < count || add_cancellers(ctx);
   }
 
-  LEASH_READS_FROZEN bool read_wait(waiter* w, context_core* ctx, std::uint8_t& flags) {
+  LEASH_READS_FROZEN bool read_wait(waiter* w, std::uint8_t& flags) {
     object* o = frozen::read(w->what);
     wait_reason const reason = frozen::read(w->reason);
     switch (reason) {
@@ -267,8 +272,6 @@ class frozen_reader {
       case wait_reason::context_done:
         return place_of(o).number != none && !frozen::read(static_cast<context_core*>(o)->bounded) &&
                add_cancellers(static_cast<context_core*>(o));
-      case wait_reason::forever:
-        return add_cancellers(ctx);
       default:
         return false;
     }

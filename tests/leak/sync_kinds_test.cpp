@@ -193,6 +193,8 @@ LEASH_TEST(LiveTwin, AOnceThatCallsItselfForALimitedTime) {
 // ---- contexts: whoever can cancel the observer's scope could end these, so they are dead only as whole programs ----
 LEASH_TEST(LiveTwin, ForeverAndDoneUnderALiveObserver) {
   co_await examine([]() -> task<> { co_await forever(); }, {{"kernel", "", live}});
+  co_await examine([]() -> task<> { (void)co_await select(forever()); }, {{"kernel", "", live}});
+  co_await examine([]() -> task<> { (void)co_await select(forever(), forever()); }, {{"kernel", "select", live}});
   co_await examine([]() -> task<> { co_await this_context().done(); }, {{"kernel", "context done", live}});
   co_await examine(
       []() -> task<> {
@@ -203,6 +205,28 @@ LEASH_TEST(LiveTwin, ForeverAndDoneUnderALiveObserver) {
         });
       },
       {{"kernel", "context done", live}});
+}
+
+// Beside other cases forever() is one that is switched off: who could cancel it does not keep the others live.
+task<> chooses_forever_or(bool twin) {
+  auto [tx, rx] = channel<int>();
+  sender<int> kept;
+  if (twin) kept = std::move(tx);
+  co_await with_scope([&](scope& s) -> task<> {
+    if (twin) s.go(named("keeper"), keep_asleep<sender<int>>, std::move(kept));
+    s.go(
+        named("chooser"),
+        [](receiver<int> rx, sender<int> own) -> task<> { (void)co_await select(forever(), rx.recv()); }, std::move(rx),
+        std::move(tx));
+    co_return;
+  });
+}
+LEASH_TEST_OF_LEAKS(Leak, ForeverBesideACaseThatCannotFire) {
+  co_await examine([] { return chooses_forever_or(false); }, {waiting_kernel, {"chooser", "select", core}});
+}
+LEASH_TEST(LiveTwin, ForeverBesideACaseThatMayFire) {
+  co_await examine([] { return chooses_forever_or(true); },
+                   {live_kernel, {"chooser", "select", live}, {"keeper", "sleep", live}});
 }
 
 template <class Body>

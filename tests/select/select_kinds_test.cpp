@@ -20,6 +20,20 @@ LEASH_TEST(SelectKinds, lock_wins_when_free_and_leaves_the_mutex_when_it_loses) 
   EXPECT_TRUE(try_select(m.lock()));
 }
 
+LEASH_TEST(SelectKinds, forever_is_a_case_that_never_fires) {
+  auto [tx, rx] = channel<int>(1);
+  EXPECT_FALSE(try_select(forever()));
+  EXPECT_FALSE(try_select(forever(), rx.recv()));
+  EXPECT_EQ((co_await select(forever(), sleep(1ms))).index(), 1u);
+  EXPECT_TRUE(co_await tx.send(1));
+  EXPECT_EQ((co_await select(forever(), rx.recv())).index(), 1u);
+  int chosen = 0;
+  co_await select(on(forever(), [&] { chosen = 1; }), on(sleep(1ms), [&] { chosen = 2; }));
+  EXPECT_EQ(chosen, 2);
+  EXPECT_FALSE(co_await with_timeout(1ms, []() -> task<> { (void)co_await select(forever(), forever()); }));
+  EXPECT_FALSE(co_await with_timeout(1ms, []() -> task<> { (void)co_await select(forever()); }));
+}
+
 LEASH_TEST(SelectKinds, a_parked_lock_case_gets_the_guard) {
   mutex m;
   std::optional<mutex::guard> held(co_await m.lock());
