@@ -2,11 +2,12 @@
 #pragma once
 #include <concepts>
 #include <functional>
+#include <initializer_list>
 #include <leash/body.hpp>
 #include <leash/context.hpp>
 #include <memory>
 #include <source_location>
-#include <span>
+#include <span>  // and enable_view
 #include <string>
 #include <string_view>
 #include <tuple>
@@ -73,12 +74,11 @@ struct kept_argument<aligned_apart<T>> {
 template <class T>
 using stored_t = std::conditional_t<(alignof(std::decay_t<T>) > 16), aligned_apart<std::decay_t<T>>, std::decay_t<T>>;
 
+/// What looks at elements of somebody else's: string_view, span, ref_view, subrange...
 template <class A>
-inline constexpr bool is_view = false;
-template <class C, class Tr>
-inline constexpr bool is_view<std::basic_string_view<C, Tr>> = true;
-template <class T, std::size_t N>
-inline constexpr bool is_view<std::span<T, N>> = true;
+inline constexpr bool is_view = std::ranges::enable_view<A>;
+template <class T>
+inline constexpr bool is_view<std::initializer_list<T>> = true;
 /// What may be handed to a goroutine: anything that can be moved in, but no view of something else (use borrow or a
 /// copy).
 template <class A>
