@@ -34,11 +34,11 @@ class condition {
   /// `held` holds it in every case.
   /// Errors: what pred throws, with the mutex held; std::logic_error if `held` is empty.
   template <std::predicate P>
-  task<> wait(mutex::guard& held, P pred) {
+  task<> wait(mutex::guard& held, P pred, std::source_location where = std::source_location::current()) {
     co_await unwind_if_cancelled{};
     while (!pred()) {
       mutex_core* m = held.core();
-      if (m == nullptr) throw_misuse("condition::wait with a guard that holds nothing");
+      if (m == nullptr) throw_misuse("condition::wait with a guard that holds nothing", where);
       task<> parked = park(m);  // what may throw comes before the mutex is let go
       held.surrender();
       body_result<void> const r = co_await boundary_wait<void>(std::move(parked));

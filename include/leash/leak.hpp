@@ -81,7 +81,7 @@ class [[nodiscard]] reclaim_operation : public operation_base {
   using result_type = std::size_t;
   reclaim_operation(leak_report r, reclaim_options o) : report_(std::move(r)), options_(o) {}
   /// Off the workers: blocks the thread until the victims have ended. The number of them.
-  std::size_t wait();
+  std::size_t wait(std::source_location where = std::source_location::current());
   /// How a goroutine awaits it.
   task<std::size_t> as_task();
 

@@ -41,7 +41,7 @@ class deadlock_error : public std::runtime_error {
 /// A runtime, between its making and its end; for the library.
 class program {
  public:
-  explicit program(const options&, simulation* = nullptr);
+  program(const options&, std::source_location where, simulation* = nullptr);
   program(const program&) = delete;
   ~program();
   runtime& rt() noexcept;
@@ -70,7 +70,7 @@ body_t<F, kept_t<Args>...> run_program(std::source_location where, program& p, F
 }
 template <class F, class... Args>
 body_t<F, kept_t<Args>...> run_with(std::source_location where, const options& o, F&& f, Args&&... args) {
-  program p(o);
+  program p(o, where);
   if constexpr (operation<F>) {
     return run_program(where, p, kept_body<F>(std::forward<F>(f)).start());  // it cannot be moved in; it outlives run
   } else {

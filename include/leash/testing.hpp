@@ -60,7 +60,7 @@ template <class F>
 body_t<F> simulate(std::uint64_t seed, const options& o, F&& f,
                    std::source_location where = std::source_location::current()) {
   simulated_run chosen(seed);
-  program p(o, chosen.sim());
+  program p(o, where, chosen.sim());
   return run_program(where, p, std::forward<F>(f));
 }
 template <class F>
@@ -75,7 +75,7 @@ template <class F>
 body_t<F> simulate(std::string_view schedule, const options& o, F&& f,
                    std::source_location where = std::source_location::current()) {
   simulated_run chosen(schedule);
-  program p(o, chosen.sim());
+  program p(o, where, chosen.sim());
   return run_program(where, p, std::forward<F>(f));
 }
 template <class F>
@@ -141,7 +141,7 @@ recording record_run(simulated_run&, const options&, const run_once&);
 template <class F>
 run_once repeatedly(F& f, std::source_location where) {
   return [&f, where](simulation& sim, const options& with) {
-    program p(with, &sim);
+    program p(with, where, &sim);
     run_program(where, p, [&f]() -> decltype(auto) { return f(); });
   };
 }

@@ -225,7 +225,7 @@ LEASH_INLINE void yield_here() noexcept { this_worker->after = after_resume::yie
 /// An operation completed at once: true if the goroutine may go on without yielding.
 LEASH_INLINE bool within_budget(goroutine_core* g) noexcept { return --g->budget != 0; }
 
-[[noreturn]] LEASH_COLD void awaited_outside();
+[[noreturn]] LEASH_COLD void awaited_outside(std::source_location);
 [[noreturn]] LEASH_COLD void awaited_twice(std::source_location);
 
 /// Base of all operations: neither copyable nor movable, awaited once, in a goroutine.
@@ -236,7 +236,7 @@ class operation_base {
 
   /// Only a coroutine that is no goroutine gets here.
   struct no_goroutine {
-    bool await_ready() const { awaited_outside(); }
+    bool await_ready(std::source_location at = std::source_location::current()) const { awaited_outside(at); }
     void await_suspend(std::coroutine_handle<>) const {}
     void await_resume() const {}
   };

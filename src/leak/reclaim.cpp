@@ -233,9 +233,9 @@ task<std::size_t> reclaim_operation::as_task() {
   }(std::move(report_), options_);
 }
 
-std::size_t reclaim_operation::wait() {
+std::size_t reclaim_operation::wait(std::source_location where) {
   if (this_worker != nullptr)
-    throw_misuse("reclaim(...).wait() blocks its thread: on a worker co_await the operation instead");
+    throw_misuse("reclaim(...).wait() blocks its thread: on a worker co_await the operation instead", where);
   watched victims(kill_victims(report_, options_));
   std::size_t const all = victims.size();
   for (; goroutine_core* g = victims.next(); victims.drop_next())

@@ -208,23 +208,26 @@ struct program::state {
   static void tick(runtime* rt) { (void)of(rt).check(); }
 };
 
-program::program(const options& given, simulation* sim) {
+program::program(const options& given, std::source_location where, simulation* sim) {
   // A simulated run depends on nothing outside.
   options const o = sim != nullptr ? given : with_environment(given);
   if (this_worker != nullptr) {
-    throw std::logic_error(
-        "leash::run was called inside a goroutine: co_await the task, or start a goroutine; run only starts a program");
+    throw_misuse(
+        "leash::run was called inside a goroutine: co_await the task, or start a goroutine; run only starts a program",
+        where);
   }
   if (o.workers > max_workers) {
-    throw std::invalid_argument("leash::run: options.workers is " + std::to_string(o.workers) + "; at most " +
-                                std::to_string(max_workers) + " are possible");
+    throw_invalid("leash::run: options.workers is " + std::to_string(o.workers) + "; at most " +
+                      std::to_string(max_workers) + " are possible",
+                  where);
   }
   if (o.blocking_threads > most_blocking_threads) {
-    throw std::invalid_argument("leash::run: options.blocking_threads is " + std::to_string(o.blocking_threads) +
-                                "; at most " + std::to_string(most_blocking_threads) + " are possible");
+    throw_invalid("leash::run: options.blocking_threads is " + std::to_string(o.blocking_threads) + "; at most " +
+                      std::to_string(most_blocking_threads) + " are possible",
+                  where);
   }
   if (o.leak_check_every < nanoseconds::zero() || o.stuck_after < nanoseconds::zero())
-    throw std::invalid_argument("leash::run: a negative duration in the options");
+    throw_invalid("leash::run: a negative duration in the options", where);
   s_ = std::make_unique<state>();
   s_->chosen = o;
   runtime& r = s_->rt;

@@ -401,11 +401,11 @@ goroutine_core* running_goroutine(const char* what, std::source_location where) 
   return this_worker->current;
 }
 
-void awaited_outside() {
+void awaited_outside(std::source_location at) {
   throw_misuse(
       "a leash operation or task was awaited outside a goroutine: co_await it in a coroutine that returns leash::task "
-      "and runs "
-      "under leash::run");
+      "and runs under leash::run",
+      at);
 }
 void awaited_twice(std::source_location where) {
   throw_misuse("an operation was awaited twice: make a new one for each wait", where);

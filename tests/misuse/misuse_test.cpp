@@ -64,8 +64,10 @@ TEST(Misuse, AnOperationAwaitedOutsideAGoroutine) {
   auto [tx, rx] = channel<int>();
   auto receives = [](receiver<int>& from) -> foreign { (void)co_await from.recv(); };
   auto sleeps = []() -> foreign { co_await sleep(1ms); };
-  expect_in(said<std::logic_error>([&] { receives(rx).rethrow(); }), {"goroutine", "run"});
-  expect_in(said<std::logic_error>([&] { sleeps().rethrow(); }), {"goroutine", "run"});
+  auto awaits_a_task = []() -> foreign { co_await []() -> task<> { co_return; }(); };
+  expect_in(said<std::logic_error>([&] { receives(rx).rethrow(); }), {"misuse_test.cpp:", "goroutine", "run"});
+  expect_in(said<std::logic_error>([&] { sleeps().rethrow(); }), {"misuse_test.cpp:", "goroutine", "run"});
+  expect_in(said<std::logic_error>([&] { awaits_a_task().rethrow(); }), {"misuse_test.cpp:", "goroutine", "run"});
 }
 
 LEASH_TEST(Misuse, AnOperationAwaitedInAForeignCoroutineInsideARun) {
@@ -147,13 +149,28 @@ LEASH_TEST(Misuse, ExtremePointsInTimeAndDurationsDoNotWrapAround) {
 // ---- run ----------------------------------------------------------------------------------------------------------
 TEST(Misuse, RunInsideRun) {
   std::string text = run([]() -> task<std::string> { co_return said<std::logic_error>([] { run([] {}); }); });
-  expect_in(text, {"run", "co_await"});
+  expect_in(text, {"misuse_test.cpp:", "run", "co_await"});
+}
+
+LEASH_TEST(Misuse, AConditionWithAGuardThatHoldsNothing) {
+  condition cv;
+  mutex::guard nothing;
+  expect_in(co_await said_by<std::logic_error>([&] { return cv.wait(nothing, [] { return false; }); }),
+            {"misuse_test.cpp:", "condition::wait", "holds nothing"});
+}
+
+LEASH_TEST(Misuse, ReclaimWaitedForOnAWorker) {
+  expect_in(said<std::logic_error>([] { (void)reclaim(find_leaks()).wait(); }), {"misuse_test.cpp:", "co_await"});
+  co_return;
 }
 
 TEST(Misuse, TooManyWorkers) {
   options o;
   o.workers = 1'000'000;
-  expect_in(said<std::invalid_argument>([&] { run(o, [] {}); }), {"workers", "1000000"});
+  expect_in(said<std::invalid_argument>([&] { run(o, [] {}); }), {"misuse_test.cpp:", "workers", "1000000"});
+  options negative;
+  negative.stuck_after = -1s;
+  expect_in(said<std::invalid_argument>([&] { run(negative, [] {}); }), {"misuse_test.cpp:", "negative duration"});
   EXPECT_EQ(run([] { return 1; }), 1);
 }
 
