@@ -1,4 +1,5 @@
-// The reactor of a runtime: an io_context that the scheduler's workers run.
+// The reactor of a runtime, which the scheduler's workers run: a poller for net's own descriptors, and an io_context for Asio's
+// operations if anybody uses those.
 #pragma once
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
@@ -6,38 +7,64 @@
 #include <leash/reactor.hpp>
 #include <leash/worker.hpp>
 #include <memory>
+#include <mutex>
 #include <source_location>
+
+#include "poller.hpp"
 
 namespace leash::net {
 
 class io_wait_core;
 
-class asio_reactor final : public reactor {
+/// Asio's io_context, once somebody has asked for it: who waits for descriptors waits in it then.
+class asio_part {
  public:
-  asio_reactor();
-  void poll() noexcept override;
-  void wait(std::int64_t until) noexcept override;
-  void interrupt() noexcept override;
+  explicit asio_part(int poller);
+  ~asio_part();
   boost::asio::io_context& context() noexcept { return context_; }
-  /// Asks the operation to end, until it has. By its goroutine's worker.
+  // In the turn.
+  void poll() noexcept;
+  void wait(std::int64_t until) noexcept;
   void cancel(io_wait_core*) noexcept;
+  void emit_cancelled() noexcept;
 
  private:
   void arm(std::int64_t until) noexcept;
   void listen();
-  void add_cancelled(io_wait_core*) noexcept;
-  void emit_cancelled() noexcept;
   void settle_cancelled() noexcept;
 
-  // One thread at a time runs it (R1), others only start operations.
   boost::asio::io_context context_{1};
   boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work_{context_.get_executor()};
+  boost::asio::posix::stream_descriptor poller_;  // the poller's, which is closed elsewhere
+  bool watched_ = false;
   // Asio would round the time to milliseconds.
   boost::asio::posix::stream_descriptor clock_{context_};
   std::uint64_t expirations_ = 0;
   std::int64_t armed_ = INT64_MAX;
-  std::atomic<bool> interrupted_{false};
-  io_wait_core* cancelled_ = nullptr;  // in the turn
+  io_wait_core* cancelled_ = nullptr;
+};
+
+class asio_reactor final : public reactor {
+ public:
+  ~asio_reactor();
+  void poll() noexcept override;
+  void wait(std::int64_t until) noexcept override;
+  void interrupt() noexcept override { poller_.interrupt(); }
+  /// Makes it, the first time.
+  boost::asio::io_context& context();
+  /// Asks the operation to end, until it has. By its goroutine's worker.
+  void cancel(io_wait_core*) noexcept;
+
+  watched_fd& watch(int fd);
+  void forget(watched_fd& f) noexcept { fds_.give_back(f); }
+
+ private:
+  // One thread at a time uses it (R1), others only start operations.
+  poller poller_;
+  watched_fds fds_;
+  std::mutex making_;
+  std::unique_ptr<asio_part> made_;
+  std::atomic<asio_part*> asio_{nullptr};
 };
 
 /// Makes it if there is none.
