@@ -360,19 +360,13 @@ class postgres_driver final : public driver {
   /// True: there is a next result, or there will be none. What the server said before it went is a result yet, and then
   /// that it went.
   bool read_some() noexcept { return PQconsumeInput(c_.get()) == 0 || PQisBusy(c_.get()) == 0; }
-  /// fresh: nothing of the answer has been read yet, so what comes is news. Afterwards libpq may have left some of it unread.
-  task<> until_result(bool fresh = false) {
-    if (fresh) {
-      co_await socket_->arrived();
-      if (read_some()) co_return;
-    }
-    do co_await socket_->readable();
-    while (!read_some());
-  }
   /// Reads to the end of what was sent. False: it cannot be used any more.
   task<bool> drain() {
     for (;;) {
-      if (PQisBusy(c_.get()) != 0) co_await until_result();
+      while (PQisBusy(c_.get()) != 0) {
+        co_await socket_->readable();
+        if (read_some()) break;
+      }
       result_ptr const r(PQgetResult(c_.get()));
       if (r == nullptr) break;
       if (is_copy(PQresultStatus(r.get()))) co_return false;
@@ -520,14 +514,20 @@ class postgres_driver final : public driver {
   }
 
   /// Reads results into `out`: up to `most` rows, or all that are there after the first.
-  /// fresh: see until_result.
+  /// fresh: nothing of the answer has been read yet, so that what comes is news.
   task<> collect(result& out, std::size_t most, bool fresh = false) {
     out.complete = false;
     std::optional<error> failed;
     for (;;) {
       if (most != SIZE_MAX && !failed && !out.rows_.empty() && (out.rows_.size() >= most || PQisBusy(c_.get()) != 0))
         co_return;
-      if (PQisBusy(c_.get()) != 0) co_await until_result(std::exchange(fresh, false));
+      while (PQisBusy(c_.get()) != 0) {
+        if (std::exchange(fresh, false))
+          co_await socket_->arrived();
+        else
+          co_await socket_->readable();  // libpq may have left some of the answer unread
+        if (read_some()) break;
+      }
       result_ptr const r(PQgetResult(c_.get()));
       if (r == nullptr) break;
       switch (ExecStatusType const status = PQresultStatus(r.get())) {
