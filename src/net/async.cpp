@@ -16,7 +16,7 @@ void io_wait_core::over() noexcept {
   if (listed_.load()) {
     // The reactor takes it off its list. It does by itself if this runs inside.
     asio_reactor& r = reactor_of(*runtime_at(who->runtime_index));
-    if (this_worker == nullptr || !this_worker->in_reactor) r.interrupt();
+    if (this_worker == nullptr || !this_worker->in_reactor) r.look_again();
   }
   ended_part(this);
 }

@@ -43,7 +43,7 @@ void fd_wait::fails(const error_code& e) noexcept {
 }
 
 bool fd_wait::leaves_some() const noexcept {
-  return kind_->how != mode::news && (error_ || !on_->is_drained(kind_->writes));
+  return kind_->how == mode::tries && (error_ || !on_->is_drained(kind_->writes));
 }
 
 bool fd_wait::cut_short(const outside_wait* o) noexcept {

@@ -1,12 +1,14 @@
 #include "poller.hpp"
 
 #include <sys/eventfd.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <climits>
+#include <leash/worker.hpp>
 #include <system_error>
 
 namespace leash::net {
@@ -15,7 +17,8 @@ namespace {
 
 constexpr int most_at_once = 64;
 constexpr int generation_shift = 48;  // addresses of programs are shorter
-constexpr std::uint64_t interrupted_label = 0;
+// No addresses. With the second comes the timer's number.
+constexpr std::uint64_t interrupted_label = 0, tick_label = 1;
 
 std::int64_t steady_nanoseconds() noexcept {
   return std::chrono::nanoseconds(std::chrono::steady_clock::now().time_since_epoch()).count();
@@ -34,6 +37,12 @@ int wait_for_events(int epoll, epoll_event* events, std::int64_t until) noexcept
   }
   return ::epoll_wait(epoll, events, most_at_once,
                       static_cast<int>(std::min<std::int64_t>((left + 999'999) / 1'000'000, INT_MAX)));
+}
+
+// The kernel's timer stands still until it is read.
+void go_on_ticking(int timer) noexcept {
+  std::uint64_t n = 0;
+  (void)!::read(timer, &n, sizeof n);
 }
 
 }  // namespace
@@ -65,6 +74,8 @@ void poller::wait(std::int64_t until) noexcept {
     for (int i = 0; i < n; ++i) {
       if (events[i].data.u64 == interrupted_label)
         interrupted_.store(false, std::memory_order_release);
+      else if ((events[i].data.u64 & tick_label) != 0)
+        go_on_ticking(static_cast<int>(events[i].data.u64 >> 1));
       else
         watched_fd::told(events[i].data.u64, events[i].events);
     }
@@ -77,6 +88,35 @@ void poller::interrupt() noexcept {
   if (interrupted_.exchange(true, std::memory_order_acq_rel)) return;  // R3: it is kept
   std::uint64_t const one = 1;
   (void)!::write(event_, &one, sizeof one);
+}
+
+pollers::pollers(std::uint32_t n)
+    : n_(n),
+      all_(std::make_unique<poller[]>(n)),
+      timer_(::timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC)) {
+  if (timer_ < 0) throw std::system_error(errno, std::generic_category(), "leash::net: timerfd_create");
+  for (std::uint32_t i = 0; i < n_; ++i) {
+    epoll_event e{};
+    e.events = EPOLLIN | EPOLLET | EPOLLEXCLUSIVE;
+    e.data.u64 = static_cast<std::uint64_t>(timer_) << 1 | tick_label;
+    ::epoll_ctl(all_[i].handle(), EPOLL_CTL_ADD, timer_, &e);
+  }
+}
+pollers::~pollers() { ::close(timer_); }
+
+void pollers::tick(bool on) noexcept {
+  timespec const each{0, on ? 1'000'000 : 0};
+  itimerspec const t{each, each};
+  ::timerfd_settime(timer_, 0, &t, nullptr);
+}
+
+poller& pollers::next() const noexcept {
+  std::uint32_t const here = this_worker != nullptr ? this_worker->index % n_ : 0;
+  poller* best = &all_[here];
+  for (std::uint32_t i = 0; i < n_; ++i)
+    if (all_[i].watches.load(std::memory_order_relaxed) < best->watches.load(std::memory_order_relaxed))
+      best = &all_[i];
+  return *best;
 }
 
 // --- watched_fd
@@ -102,11 +142,10 @@ std::uint64_t watched_fd::label() const noexcept {
   return reinterpret_cast<std::uintptr_t>(this) | std::uint64_t{generation_} << generation_shift;
 }
 
-void watched_fd::open(poller& home, int fd) noexcept {
+void watched_fd::open(const pollers& all, int fd) noexcept {
   spin_guard guard(lock_);
   fd_ = fd;
-  home_ = &home;
-  known_ = false;
+  all_ = &all;
   asked_ = 0;
   sides_[0] = sides_[1] = {};
 }
@@ -115,9 +154,11 @@ int watched_fd::ask(std::uint32_t events) noexcept {
   epoll_event e{};
   e.events = events | EPOLLET;
   e.data.u64 = label();
-  if (::epoll_ctl(home_->handle(), known_ ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, fd_, &e) != 0)
+  poller& home = home_ != nullptr ? *home_ : all_->next();
+  if (::epoll_ctl(home.handle(), home_ != nullptr ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, fd_, &e) != 0)
     return errno == EPERM ? EOPNOTSUPP : errno;
-  known_ = true;
+  if (home_ == nullptr) home.watches.fetch_add(1, std::memory_order_relaxed);
+  home_ = &home;
   asked_ = events;
   return 0;
 }
@@ -212,10 +253,11 @@ void watched_fd::close() noexcept {
   ended_waits ended;
   {
     spin_guard guard(lock_);
-    if (known_) {
+    if (home_ != nullptr) {
       epoll_event none{};
       ::epoll_ctl(home_->handle(), EPOLL_CTL_DEL, fd_, &none);
-      known_ = false;
+      home_->watches.fetch_sub(1, std::memory_order_relaxed);
+      home_ = nullptr;
     }
     ++generation_;
     fd_ = -1;

@@ -1,4 +1,4 @@
-// What the kernel tells of descriptors: one epoll instance, and what is known of each descriptor in it.
+// What the kernel tells of descriptors: an epoll instance for each worker, and what is known of each descriptor.
 //
 // A descriptor is made known once, when somebody first waits for it, and edge-triggered: the kernel tells when something has
 // happened, not each time that it is asked. So a wait costs no system call of its own, and who waits must have found
@@ -27,7 +27,7 @@
 
 namespace leash::net {
 
-class poller {
+class alignas(64) poller {
  public:
   poller();
   poller(const poller&) = delete;
@@ -39,9 +39,30 @@ class poller {
   void interrupt() noexcept;
   int handle() const noexcept { return epoll_; }
 
+  std::atomic<std::uint32_t> watches{0};  // descriptors
+
  private:
   int epoll_ = -1, event_ = -1;
   std::atomic<bool> interrupted_{false};
+};
+
+/// One for each worker.
+class pollers {
+ public:
+  explicit pollers(std::uint32_t n);
+  pollers(const pollers&) = delete;
+  ~pollers();
+  /// See reactor.
+  void tick(bool on) noexcept;
+  poller& operator[](std::uint32_t i) const noexcept { return all_[i]; }
+  std::uint32_t size() const noexcept { return n_; }
+  /// For one descriptor more: the one that has the fewest; of the calling worker, if that is one of them.
+  poller& next() const noexcept;
+
+ private:
+  std::uint32_t n_;
+  std::unique_ptr<poller[]> all_;
+  int timer_ = -1;  // known to all of them
 };
 
 class alignas(64) watched_fd {
@@ -49,7 +70,7 @@ class alignas(64) watched_fd {
   watched_fd() = default;
   watched_fd(const watched_fd&) = delete;
 
-  void open(poller&, int fd) noexcept;
+  void open(const pollers&, int fd) noexcept;
   /// Who waits gets operation_aborted.
   void close() noexcept;
   /// Begins a wait.
@@ -75,12 +96,12 @@ class alignas(64) watched_fd {
   void try_all(side&, ended_waits&) noexcept;
 
   spin_lock lock_;
-  bool known_ = false;  // to the kernel
   std::uint16_t generation_ = 0;
   int fd_ = -1;
   std::uint32_t asked_ = 0;
-  poller* home_ = nullptr;
-  side sides_[2];  // of readers, of writers
+  const pollers* all_ = nullptr;
+  poller* home_ = nullptr;  // null: the kernel does not know it yet
+  side sides_[2];           // of readers, of writers
   watched_fd* next_free_ = nullptr;
 };
 
