@@ -4,7 +4,7 @@
 
 namespace leash::net {
 
-void io_wait_core::prepare() noexcept { (void)reactor_of(*runtime_at(who->runtime_index)); }
+void io_wait_core::prepare() noexcept { (void)reactor_of(*runtime_at(who->runtime_index)).context(); }
 
 void io_wait_core::cancel(outside_wait* o) noexcept {
   reactor_of(*runtime_at(o->who->runtime_index)).cancel(static_cast<io_wait_core*>(o));

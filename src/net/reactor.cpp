@@ -125,6 +125,7 @@ void asio_reactor::look_again() noexcept {
 }
 
 boost::asio::io_context& asio_reactor::context() {
+  if (asio_part* const a = asio_.load(std::memory_order_acquire)) return a->context();
   std::lock_guard guard(making_);
   if (made_ == nullptr) {
     made_ = std::make_unique<asio_part>(pollers_);
