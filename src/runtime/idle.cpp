@@ -94,24 +94,20 @@ void unlink_sleeper(runtime& rt, worker& w) noexcept {
   }
 }
 
-// To wake a sleeper: under idle_lock, and after that without it.
+// To wake a sleeper: the first under idle_lock.
 void take_out(runtime& rt, worker& w) noexcept {
   unlink_sleeper(rt, w);
   rt.idle.fetch_add(runtime::one_spinner - runtime::one_sleeper, std::memory_order_relaxed);
   w.wake_word.store(1, std::memory_order_release);
 }
-void get_up(runtime& rt, worker& w) noexcept {
-  w.in_place ? rt.io.load(std::memory_order_acquire)->interrupt(w.index) : futex_wake(w.wake_word);
+void get_up(runtime& rt, worker& w, bool in_place) noexcept {
+  in_place ? rt.io.load(std::memory_order_acquire)->interrupt(w.index) : futex_wake(w.wake_word);
 }
 
-// Looks after workers that do not get on. True: found something to run here.
-goroutine_core* keep_watch(worker& w) noexcept {
+}  // namespace
+
+goroutine_core* look_after_others(worker& w, std::int64_t now) noexcept {
   runtime& rt = *w.rt;
-  std::int64_t const now = look_at_clock(rt);
-  for (std::uint32_t i = 0; i < rt.worker_count; ++i)
-    if (rt.workers[i].timers.next_time() <= now) rt.workers[i].timers.expire(now);
-  poll_reactor(w, w.index);
-  if (goroutine_core* g = take_completed(w)) return g;
   if (!is_my_look(rt, now)) return nullptr;
   goroutine_core* found = nullptr;
   for (std::uint32_t i = 0; i < rt.worker_count; ++i) {
@@ -127,6 +123,19 @@ goroutine_core* keep_watch(worker& w) noexcept {
   }
   if (goroutine_core* g = take_completed(w)) found == nullptr ? void(found = g) : schedule_completed(w, g);
   return found;
+}
+
+namespace {
+
+// Looks after timers, and after workers that do not get on. Not null: found something to run here.
+goroutine_core* keep_watch(worker& w) noexcept {
+  runtime& rt = *w.rt;
+  std::int64_t const now = look_at_clock(rt);
+  for (std::uint32_t i = 0; i < rt.worker_count; ++i)
+    if (rt.workers[i].timers.next_time() <= now) rt.workers[i].timers.expire(now);
+  poll_reactor(w, w.index);
+  if (goroutine_core* g = take_completed(w)) return g;
+  return look_after_others(w, now);
 }
 
 // The worker leaves with something to run. Who saw it look for work, or keep watch, relied on it: if nobody else looks
@@ -156,34 +165,28 @@ goroutine_core* leave(runtime& rt, goroutine_core* found) noexcept {
 
 void runtime::wake_one() noexcept {
   worker* chosen = nullptr;
+  bool in_place = false;
   {
     std::lock_guard guard(idle_lock);
     for (worker* s = sleepers; s != nullptr; s = s->next_sleeper)
       if (chosen == nullptr || chosen == sentry) chosen = s;  // the sentry only if there is no other
     if (chosen == nullptr) return;
+    in_place = chosen->in_place;
     take_out(*this, *chosen);
   }
-  get_up(*this, *chosen);
+  get_up(*this, *chosen, in_place);
 }
 
 reactor& runtime::use_reactor(std::shared_ptr<reactor> r) {
-  worker* outside = nullptr;
-  {
-    std::lock_guard guard(idle_lock);
-    if (io_owner != nullptr) return *io_owner;
-    io_owner = std::move(r);
-    io.store(io_owner.get(), std::memory_order_release);
-    for (worker* s = sleepers; s != nullptr;) {
-      worker* const next = s->next_sleeper;
-      take_out(*this, *s);
-      s->next_sleeper = std::exchange(outside, s);
-      s = next;
-    }
-  }
+  std::lock_guard guard(idle_lock);
+  if (io_owner != nullptr) return *io_owner;
+  io_owner = std::move(r);
+  io.store(io_owner.get(), std::memory_order_release);
   // Who sleeps on its futex goes to its place.
-  while (outside != nullptr) {
-    worker* const w = std::exchange(outside, outside->next_sleeper);
-    futex_wake(w->wake_word);
+  while (sleepers != nullptr) {
+    worker& w = *sleepers;
+    take_out(*this, w);
+    get_up(*this, w, false);
   }
   return *io_owner;
 }
@@ -262,13 +265,11 @@ void sleep_until(worker& w, std::int64_t until) noexcept {
     io = rt.io.load(std::memory_order_acquire);
     w.in_place = io != nullptr;
     if (rt.sim == nullptr) {
-      bool polls = false;
-      if (io == nullptr) {
-        polls = (rt.idle.load(std::memory_order_relaxed) & runtime::sleeper_mask) != rt.worker_count;
-        if (polls) until = std::min(until, steady_now() + std::int64_t{w.poll} * 1000);
-      } else if (rt.steps() != rt.looked_steps) {
-        start_ticking(rt);
-      }
+      bool const all_asleep = (rt.idle.load(std::memory_order_relaxed) & runtime::sleeper_mask) == rt.worker_count;
+      bool const polls = io == nullptr && !all_asleep;
+      if (polls) until = std::min(until, steady_now() + std::int64_t{w.poll} * 1000);
+      // In a reactor nobody sleeps for a time that short: setting the processor's timer costs more than most events do.
+      if (io != nullptr && (!all_asleep || rt.steps() != rt.looked_steps)) start_ticking(rt);
       ticking = ticks(rt);
       if (rt.sentry == nullptr || until < rt.sentry_until.load(std::memory_order_relaxed)) {
         rt.sentry = &w;

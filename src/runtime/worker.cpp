@@ -546,6 +546,9 @@ goroutine_core* find_work(worker& w) noexcept {
       if (rt.workers[i].timers.next_time() <= now) rt.workers[i].timers.expire(now);
     poll_reactor(w, w.index);
     if (goroutine_core* g = take_completed(w)) return g;
+    // Who sleeps may be woken by events each time that it should look around.
+    if (rt.ticking.load(std::memory_order_relaxed))
+      if (goroutine_core* g = look_after_others(w, now)) return g;
     if (goroutine_core* g = take_overdue(w, now)) return g;
     if (goroutine_core* g = take_global(w)) return g;
   }
