@@ -757,7 +757,9 @@ TEST(reactor_places, lose_no_event_and_no_wake_up) {
 
 TEST(reactor_places, an_event_is_lost_if_nobody_looks_at_the_place_of_one_that_left) {
   EXPECT_FOUND("deadlock", work(two_events, leaves_untold));
-  EXPECT_FOUND("deadlock", work(event_at_busy_place, looks_at_own_place));
+  // Who sleeps gets up again and again, but for nothing: no run comes to its end.
+  EXPECT_NE(work(bounded(event_at_busy_place, 1)).schedules, 0u);
+  EXPECT_EQ(work(bounded(event_at_busy_place, 1), looks_at_own_place).schedules, 0u);
 }
 
 TEST(reactor_places, an_event_is_lost_if_nobody_looks_while_some_are_awake) {
