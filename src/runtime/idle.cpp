@@ -15,7 +15,9 @@
 namespace leash {
 namespace {
 
-constexpr int spin_rounds = 40;
+constexpr int spin_rounds = 40;    // some 15 to 40 us
+constexpr int longest_spin = 320;  // rounds, while there is a queue that is left to its owner
+constexpr int queue_round = 8;     // the queues of others are looked at in each of these
 constexpr std::uint32_t shortest_poll = 100, longest_poll = 1000;  // microseconds
 constexpr std::int64_t tick_at_least = 700'000;                    // nanoseconds; they come each millisecond
 
@@ -80,7 +82,8 @@ bool is_my_look(runtime& rt, std::int64_t now) noexcept {
   return true;
 }
 
-void unlink_sleeper(runtime& rt, worker& w) noexcept {
+// What that takes from `idle`: in one step, for who sees a sleeper and no sentry wakes somebody.
+std::uint32_t unlink_sleeper(runtime& rt, worker& w) noexcept {
   for (worker** at = &rt.sleepers; *at != nullptr; at = &(*at)->next_sleeper)
     if (*at == &w) {
       *at = w.next_sleeper;
@@ -90,14 +93,14 @@ void unlink_sleeper(runtime& rt, worker& w) noexcept {
   if (rt.sentry == &w) {
     rt.sentry = nullptr;
     rt.sentry_until.store(INT64_MAX, std::memory_order_relaxed);
-    if (!ticks(rt)) rt.idle.fetch_and(~runtime::has_sentry, std::memory_order_relaxed);
+    if (!ticks(rt)) return runtime::one_sleeper + (rt.idle.load(std::memory_order_relaxed) & runtime::has_sentry);
   }
+  return runtime::one_sleeper;
 }
 
 // To wake a sleeper: the first under idle_lock.
 void take_out(runtime& rt, worker& w) noexcept {
-  unlink_sleeper(rt, w);
-  rt.idle.fetch_add(runtime::one_spinner - runtime::one_sleeper, std::memory_order_relaxed);
+  rt.idle.fetch_add(runtime::one_spinner - unlink_sleeper(rt, w), std::memory_order_relaxed);
   w.wake_word.store(1, std::memory_order_release);
 }
 void get_up(runtime& rt, worker& w, bool in_place) noexcept {
@@ -261,11 +264,11 @@ void sleep_until(worker& w, std::int64_t until) noexcept {
     w.next_sleeper = rt.sleepers;
     rt.sleepers = &w;
     w.asleep = true;
-    rt.idle.fetch_add(runtime::one_sleeper, std::memory_order_relaxed);
+    bool const all_asleep = (rt.idle.load(std::memory_order_relaxed) & runtime::sleeper_mask) + 1 == rt.worker_count;
+    std::uint32_t joins = runtime::one_sleeper;
     io = rt.io.load(std::memory_order_acquire);
     w.in_place = io != nullptr;
     if (rt.sim == nullptr) {
-      bool const all_asleep = (rt.idle.load(std::memory_order_relaxed) & runtime::sleeper_mask) == rt.worker_count;
       bool const polls = io == nullptr && !all_asleep;
       if (polls) until = std::min(until, steady_now() + std::int64_t{w.poll} * 1000);
       // In a reactor nobody sleeps for a time that short: setting the processor's timer costs more than most events do.
@@ -276,10 +279,11 @@ void sleep_until(worker& w, std::int64_t until) noexcept {
         rt.sentry_until.store(until, std::memory_order_relaxed);
         // On watch only while it polls. One that sleeps for long was set to it when all slept; the first to fill a next
         // slot after that wakes somebody to keep watch.
-        polls || ticking ? rt.idle.fetch_or(runtime::has_sentry, std::memory_order_relaxed)
-                         : rt.idle.fetch_and(~runtime::has_sentry, std::memory_order_relaxed);
+        joins += (polls || ticking ? runtime::has_sentry : 0) -
+                 (rt.idle.load(std::memory_order_relaxed) & runtime::has_sentry);
       }
     }
+    rt.idle.fetch_add(joins, std::memory_order_relaxed);  // in one step, see unlink_sleeper
   }
   // The other half of the Dekker pair in notify(): a pusher that missed this sleeper is seen here. While somebody looks up
   // each millisecond it would be found soon in any case; the fence stops the other processors.
@@ -306,8 +310,7 @@ void sleep_until(worker& w, std::int64_t until) noexcept {
   }
   std::lock_guard guard(rt.idle_lock);
   if (w.asleep) {
-    unlink_sleeper(rt, w);
-    rt.idle.fetch_sub(runtime::one_sleeper, std::memory_order_relaxed);
+    rt.idle.fetch_sub(unlink_sleeper(rt, w), std::memory_order_relaxed);
   } else {
     rt.idle.fetch_sub(runtime::one_spinner, std::memory_order_relaxed);  // its waker counted it as looking for work
   }
@@ -329,9 +332,11 @@ goroutine_core* idle(worker& w) noexcept {
       if (spinners * 2 < rt.worker_count && !better_sleeps) {
         rt.idle.fetch_add(runtime::one_spinner, std::memory_order_relaxed);
         goroutine_core* found = nullptr;
-        for (int round = 0; round < spin_rounds && found == nullptr && !rt.stopping.load(std::memory_order_relaxed);
+        w.left_some = false;
+        for (int round = 1; round <= (w.left_some ? longest_spin : spin_rounds) && found == nullptr &&
+                            !rt.stopping.load(std::memory_order_relaxed);
              ++round) {
-          found = steal_work(w, true);
+          found = steal_work(w, round % queue_round == 0 ? stealing::patiently : stealing::new_ones);
           for (int i = 0; i < 16 && found == nullptr; ++i) cpu_relax();
         }
         std::uint32_t const before = rt.idle.fetch_sub(runtime::one_spinner, std::memory_order_acq_rel);
@@ -342,8 +347,8 @@ goroutine_core* idle(worker& w) noexcept {
         }
       }
     }
-    if (goroutine_core* g = steal_work(w, false)) return leave(rt, g);
-    if (goroutine_core* g = w.queue.pop()) return leave(rt, g);
+    if (goroutine_core* g = steal_work(w, stealing::anything)) return leave(rt, g);
+    if (goroutine_core* g = w.queue.pop(w.single)) return leave(rt, g);
     if (goroutine_core* g = w.fresh.pop(w.single)) return leave(rt, g);
     if (rt.stopping.load(std::memory_order_acquire)) return nullptr;
 

@@ -212,14 +212,16 @@ enum leaving : unsigned {
   woken_does_not_count = 512,
   counts_by_bit = 1024,  // as the sentry only if it was announced as being on watch
   // The reactor:
-  leaves_untold = 2048,        // who leaves does not see to it that somebody looks at its place
-  sleeps_untold = 4096,        // who goes to sleep while others are awake does not either
-  ticks_no_more = 8192,        // who looks around ends the ticking although another one is awake
-  looks_at_own_place = 16384,  // who looks around does not look at the places of others
-  interrupt_is_lost = 32768,   // an interrupt does not last until somebody waits
-  waits_without_look = 65536,  // who has the turn does not look whether it was woken before that
-  silent_completion = 131072,  // what an event has brought is pushed without a word
-  never_a_fence = 262144,      // who goes to sleep does without its fence also when nobody will look around
+  leaves_untold = 2048,           // who leaves does not see to it that somebody looks at its place
+  sleeps_untold = 4096,           // who goes to sleep while others are awake does not either
+  ticks_no_more = 8192,           // who looks around ends the ticking although another one is awake
+  looks_at_own_place = 16384,     // who looks around does not look at the places of others
+  interrupt_is_lost = 32768,      // an interrupt does not last until somebody waits
+  waits_without_look = 65536,     // who has the turn does not look whether it was woken before that
+  silent_completion = 131072,     // what an event has brought is pushed without a word
+  never_a_fence = 262144,         // who goes to sleep does without its fence also when nobody will look around
+  joins_in_two_steps = 524288,    // a sleeper first, and then on watch
+  leaves_in_two_steps = 1048576,  // on watch no more, and then no sleeper
 };
 
 struct scheduler {
@@ -260,6 +262,7 @@ struct scheduler {
   place event[2];
   int home[2] = {0, 0};
   atomic<bool> none_done{true};  // nobody has its quota yet
+  var<int> asked{0};             // how often somebody wanted to wake one
 
   scheduler(int n, unsigned h) : workers(n), how(h) {
     name(idle, "idle");
@@ -399,23 +402,26 @@ struct scheduler {
       if (p.seen_full()) return true;
     return false;
   }
-  // True: it was the sentry.
-  bool unlink(int w) {
+  // What that takes from `idle`.
+  std::uint32_t unlink(int w) {
     asleep[w] = false;
-    if (sentry != w) return false;
+    if (sentry != w) return one_sleeper;
     sentry = -1;
     sentry_polls = false;
-    if (!ticking.load(std::memory_order_relaxed)) idle.fetch_and(~has_sentry, std::memory_order_relaxed);
-    return true;
+    if (ticking.load(std::memory_order_relaxed)) return one_sleeper;
+    std::uint32_t const watch = idle.load(std::memory_order_relaxed) & has_sentry;
+    if (!(how & leaves_in_two_steps)) return one_sleeper + watch;
+    idle.fetch_sub(watch, std::memory_order_relaxed);
+    return one_sleeper;
   }
   void wake_one() {
     idle_lock.lock();
+    asked = asked + 1;
     int chosen = -1;
     for (int k = 0; k < workers; ++k)
       if (asleep[k] && (chosen == -1 || chosen == sentry)) chosen = k;
     if (chosen == -1) return idle_lock.unlock();
-    unlink(chosen);
-    idle.fetch_add(one_spinner - one_sleeper, std::memory_order_relaxed);
+    idle.fetch_add(one_spinner - unlink(chosen), std::memory_order_relaxed);
     wake[chosen].exchange(1, std::memory_order_release);
     idle_lock.unlock();
     if (has_reactor) interrupt(chosen);
@@ -543,8 +549,9 @@ struct scheduler {
     idle_lock.lock();
     wake[me].store(0, std::memory_order_relaxed);
     asleep[me] = true;
-    bool const all_asleep =
-        int((idle.fetch_add(one_sleeper, std::memory_order_relaxed) + one_sleeper) & sleeper_mask) == workers;
+    bool const all_asleep = int(idle.load(std::memory_order_relaxed) & sleeper_mask) + 1 == workers;
+    std::uint32_t joins = one_sleeper;
+    if (how & joins_in_two_steps) idle.fetch_add(std::exchange(joins, 0), std::memory_order_relaxed);
     bool const watches = !has_reactor && !all_asleep;
     polls = polls || watches;
     if (has_reactor && !(how & sleeps_untold) && (!all_asleep || choose(2) == 0)) start_ticking();
@@ -552,11 +559,9 @@ struct scheduler {
     if (sentry == -1 || (polls && (!sentry_polls || choose(2) == 0))) {
       sentry = me;
       sentry_polls = polls;
-      if (watches || ticks)
-        idle.fetch_or(has_sentry, std::memory_order_relaxed);
-      else
-        idle.fetch_and(~has_sentry, std::memory_order_relaxed);
+      joins += (watches || ticks ? has_sentry : 0) - (idle.load(std::memory_order_relaxed) & has_sentry);
     }
+    idle.fetch_add(joins, std::memory_order_relaxed);
     idle_lock.unlock();
     return ticks;
   }
@@ -566,8 +571,8 @@ struct scheduler {
     bool relied = false;
     if (asleep[me]) {
       bool const counts = !(how & counts_by_bit) || (idle.load(std::memory_order_relaxed) & has_sentry) != 0;
-      relied = unlink(me) && counts;
-      idle.fetch_sub(one_sleeper, std::memory_order_relaxed);
+      relied = sentry == me && counts;
+      idle.fetch_sub(unlink(me), std::memory_order_relaxed);
     } else {
       bool const last = (idle.fetch_sub(one_spinner, std::memory_order_relaxed) & spinner_mask) == one_spinner;
       relied = last && !(how & woken_does_not_count);
@@ -585,7 +590,8 @@ struct crew {
   bool armed = false;                        // worker 0 has armed a timer before
   bool asleep = false;                       // all of them, at the beginning
   bool reactor = false;
-  int homes[2] = {0, 0};  // to whose places the events come
+  int homes[2] = {0, 0};     // to whose places the events come
+  bool undisturbed = false;  // nobody wants to wake one
   memory mem = memory::tso;
   int preemptions = -1;
 };
@@ -634,8 +640,9 @@ model::result work(crew c, unsigned how = as_it_is) {
     };
     for (auto* script : c.busy) start(script);
     start(c.foreign);
-    r.finally([&s] {
+    r.finally([&s, c] {
       require(!s.any(s.queued) && !s.any(s.next) && !s.any(s.timer) && !s.any(s.event), "something is left");
+      require(!c.undisturbed || s.asked == 0, "to be woken for what it would have found");
     });
   });
 }
@@ -715,6 +722,14 @@ TEST(leaving_idle, a_timer_that_wakes_nobody_waits_for_its_worker) {
   constexpr crew arms_and_computes{.foreign = "q", .then = "t", .asleep = true};
   EXPECT_PROVEN(work(arms_and_computes));
   EXPECT_FOUND("deadlock", work(arms_and_computes, silent_arming));
+}
+
+// A busy worker fills its next slot while the other goes to sleep, on watch, or gets up from that.
+TEST(going_to_sleep, who_is_on_watch_is_not_woken_for_a_next_slot) {
+  constexpr crew hands_over{.busy = {"n"}, .quota = {1, 0}, .undisturbed = true};
+  EXPECT_PROVEN(work(hands_over));
+  EXPECT_FOUND("to be woken", work(hands_over, joins_in_two_steps));
+  EXPECT_FOUND("to be woken", work(hands_over, leaves_in_two_steps));
 }
 
 // --- with a reactor: a sleeper waits in its place, and hears of what comes there
