@@ -298,7 +298,7 @@ void sleep_until(worker& w, std::int64_t until) noexcept {
     if (until != INT64_MAX && steady_now() >= until) break;
     if (io != nullptr) {
       std::lock_guard turn(io->turns[w.index].lock);  // who polls there now does not for long
-      // Who polled may have taken its interrupt.
+      // Who polled may have taken its interrupt; it would be found a millisecond later.
       if (w.wake_word.load(std::memory_order_acquire) != 0) break;
       w.in_reactor = true;
       io->wait(w.index, until);
