@@ -11,7 +11,10 @@ async function again() {
 await drive(async () => {
   await ready('overview');
   await shown('Where they wait');
-  expect(await js('document.getElementById("program").textContent').then(t => /^test_debug, process \d+ on \S/.test(t)), 'it says which program this is');
+  expect(await js('document.getElementById("program").textContent').then(t => /^test_debug \d+ on \S/.test(t)), 'it says which program this is');
+  await size(1000, 800);
+  expect(await js('document.querySelector("header").offsetHeight') < 60, 'what stands on top takes one row');
+  await size(1200, 900);
   expect(await js('document.title') === 'test_debug \u00b7 overview \u00b7 leash', 'so does the title');
   await shown('leash::test::receive');
   await until('document.querySelectorAll("#chart polygon").length > 1');  // the second look has come

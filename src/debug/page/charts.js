@@ -78,7 +78,7 @@ function picture(text) {
   if (e.nodeName !== 'svg') return h('p.dim', {}, 'No picture.');
   for (const bad of e.querySelectorAll('script, foreignObject')) bad.remove();
   const to = h('div.knot', {tabindex: 0, role: 'group', 'aria-label': 'Picture: ' + (e.querySelector('title')?.textContent || '')});
-  to.attachShadow({mode: 'open'}).append(h('style', {}, 'svg { display: block; margin: 0 auto; max-width: 100%; height: auto; min-width: ' + Math.round(.8 * (e.getAttribute('width') || 650)) + 'px; }'), document.importNode(e, true));
+  to.attachShadow({mode: 'open'}).append(h('style', {}, 'svg { display: block; margin: 0 auto; max-width: 100%; height: auto; min-width: ' + Math.round(.7 * (e.getAttribute('width') || 740)) + 'px; }'), document.importNode(e, true));
   return to;
 }
 

@@ -20,7 +20,7 @@ function entitle() { document.title = (program ? program + ' \u00b7 ' : '') + vi
 async function introduce() {
   const a = await ask('about');
   program = a.program;
-  $('program').textContent = a.program + ', process ' + a.pid + ' on ' + a.host;
+  $('program').textContent = $('program').title = a.program + ' ' + a.pid + ' on ' + a.host;
   entitle();
 }
 async function render(fresh, by_itself) {
