@@ -95,7 +95,8 @@ class [[nodiscard]] reclaim_operation : public operation_base {
 /// one that was cancelled; with scope_options::leaks_fail both throw leaked_error.
 ///
 /// Victims: the core goroutines of the report that have no live descendants, one of each knot (the newest); the root
-/// never. What they free may wake others: look again.  Returns: how many ended.
+/// never. One that another reclaim unwinds is that one's. What they free may wake others: look again.
+/// Returns: how many ended.
 inline reclaim_operation reclaim(const leak_report& r, const reclaim_options& o = {}) {
   return reclaim_operation(r, o);
 }

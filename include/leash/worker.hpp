@@ -48,16 +48,18 @@ struct trace_writer {
   std::uint64_t id = 0, word = 0;
 };
 
-/// How many had been taken from a worker's queue, and for how many looks that has not changed.
-struct queue_seen {
-  std::uint32_t taken = 0, looks = 0;
+/// A worker's `tick` when another one last looked whether to take from its queue, and when that was.
+struct ticks_seen {
+  std::uint32_t tick = 0;
+  std::int64_t time = 0;
 };
 
 struct worker {
   runtime* rt = nullptr;
   std::uint32_t index = 0;
   after_resume after = after_resume::nothing;
-  bool single = false;  // the only worker: nobody steals
+  bool single = false;     // the only worker: nobody steals
+  bool left_some = false;  // when it last looked for work, patiently, it left a queue to its owner
   std::atomic<std::uint8_t> unusual{
       0};  // bits, see trace.hpp; 0: not simulated, and nothing is noted of its goroutines
   goroutine_core* current = nullptr;
@@ -68,7 +70,7 @@ struct worker {
   std::int64_t fresh_oldest = 0, fresh_since = 0;  // the oldest of `fresh` when it was looked at, and since when it is
   std::uint64_t id = 0, last_id = 0;               // goroutine ids reserved for this worker
   std::uint64_t random = 0;
-  std::unique_ptr<queue_seen[]> seen;               // of each worker, when this one last looked for work there
+  std::unique_ptr<ticks_seen[]> seen;               // of each worker
   std::atomic<std::uint64_t> spawned{0}, ended{0};  // written by this worker only
 
   alignas(64) std::atomic<goroutine_core*> next{nullptr};
@@ -266,7 +268,7 @@ void carry_error(goroutine_core*, std::exception_ptr) noexcept;
 std::exception_ptr take_carried(goroutine_core*) noexcept;
 
 /// Keeps why g is being reclaimed, as long as its slot: it may be asked for by its scope and its handle.
-void note_reclaimed(const goroutine_core* g, std::exception_ptr why);
+void note_reclaimed(goroutine_core* g, std::exception_ptr why);
 /// Null: it was not.
 std::exception_ptr reclaimed_because(const goroutine_core*) noexcept;
 

@@ -75,7 +75,7 @@ struct program::state {
     if (untold && all) (void)r.begin();                       // described while all are there
     auto const victims = kill_victims(r, {});
     if (untold && all && !victims.empty()) nobody_told(r);
-    for (auto& v : victims) drop_ref(v.first, ref_watch);
+    for (goroutine_core* g : victims) drop_ref(g, ref_watch);
     return !victims.empty();
   }
 

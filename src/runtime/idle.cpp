@@ -15,7 +15,9 @@
 namespace leash {
 namespace {
 
-constexpr int spin_rounds = 40;
+constexpr int spin_rounds = 40;    // some 15 to 40 us
+constexpr int longest_spin = 320;  // rounds, while there is a queue that is left to its owner
+constexpr int queue_round = 8;     // the queues of others are looked at in each of these
 constexpr std::uint32_t shortest_poll = 100, longest_poll = 1000;  // microseconds
 
 void futex_wait(std::atomic<std::uint32_t>& word, std::uint32_t expected, std::int64_t until) noexcept {
@@ -53,7 +55,8 @@ bool anything_to_do(const runtime& rt) noexcept {
   return false;
 }
 
-void unlink_sleeper(runtime& rt, worker& w) noexcept {
+// What that takes from `idle`: in one step, for who sees a sleeper and no sentry wakes somebody.
+std::uint32_t unlink_sleeper(runtime& rt, worker& w) noexcept {
   for (worker** at = &rt.sleepers; *at != nullptr; at = &(*at)->next_sleeper)
     if (*at == &w) {
       *at = w.next_sleeper;
@@ -65,8 +68,9 @@ void unlink_sleeper(runtime& rt, worker& w) noexcept {
     // Who has the seat gets up for timers too, but is not relied on as one on watch: the next event may take it away.
     rt.sentry = rt.seat.load(std::memory_order_relaxed);
     rt.sentry_until.store(rt.sentry != nullptr ? rt.seat_until : INT64_MAX, std::memory_order_relaxed);
-    rt.idle.fetch_and(~runtime::has_sentry, std::memory_order_relaxed);
+    return runtime::one_sleeper + (rt.idle.load(std::memory_order_relaxed) & runtime::has_sentry);
   }
+  return runtime::one_sleeper;
 }
 
 // In the reactor's turn.
@@ -136,8 +140,7 @@ void runtime::wake_one() noexcept {
         chosen = s;
     if (chosen == nullptr) return;
     in_seat = chosen == seat.load(std::memory_order_relaxed);
-    unlink_sleeper(*this, *chosen);
-    idle.fetch_add(one_spinner - one_sleeper, std::memory_order_relaxed);
+    idle.fetch_add(one_spinner - unlink_sleeper(*this, *chosen), std::memory_order_relaxed);
     chosen->wake_word.store(1, std::memory_order_release);
   }
   in_seat ? io.load(std::memory_order_acquire)->interrupt() : futex_wake(chosen->wake_word);
@@ -224,8 +227,9 @@ void sleep_until(worker& w, std::int64_t until, bool at_reactor) noexcept {
     w.next_sleeper = rt.sleepers;
     rt.sleepers = &w;
     w.asleep = true;
-    rt.idle.fetch_add(runtime::one_sleeper, std::memory_order_relaxed);
-    bool const all_asleep = (rt.idle.load(std::memory_order_relaxed) & runtime::sleeper_mask) == rt.worker_count;
+    std::uint32_t const before = rt.idle.load(std::memory_order_relaxed);
+    std::uint32_t joins = runtime::one_sleeper;
+    bool const all_asleep = (before & runtime::sleeper_mask) + 1 == rt.worker_count;
     if (rt.seat.load(std::memory_order_relaxed) == nullptr && (at_reactor || all_asleep))
       seat = rt.io.load(std::memory_order_acquire);
     if (rt.sim == nullptr) {
@@ -249,10 +253,10 @@ void sleep_until(worker& w, std::int64_t until, bool at_reactor) noexcept {
         rt.sentry_until.store(until, std::memory_order_relaxed);
         // On watch only while it polls. One that sleeps for long was set to it when all slept; the first to fill a next
         // slot after that wakes somebody to keep watch.
-        polls ? rt.idle.fetch_or(runtime::has_sentry, std::memory_order_relaxed)
-              : rt.idle.fetch_and(~runtime::has_sentry, std::memory_order_relaxed);
+        joins += (polls ? runtime::has_sentry : 0) - (before & runtime::has_sentry);
       }
     }
+    rt.idle.fetch_add(joins, std::memory_order_relaxed);  // in one step, see unlink_sleeper
     if (seat != nullptr) {
       rt.seat.store(&w, std::memory_order_relaxed);
       rt.seat_until = until;
@@ -283,8 +287,7 @@ void sleep_until(worker& w, std::int64_t until, bool at_reactor) noexcept {
   }
   std::lock_guard guard(rt.idle_lock);
   if (w.asleep) {
-    unlink_sleeper(rt, w);
-    rt.idle.fetch_sub(runtime::one_sleeper, std::memory_order_relaxed);
+    rt.idle.fetch_sub(unlink_sleeper(rt, w), std::memory_order_relaxed);
   } else {
     rt.idle.fetch_sub(runtime::one_spinner, std::memory_order_relaxed);  // its waker counted it as looking for work
   }
@@ -308,9 +311,11 @@ goroutine_core* idle(worker& w) noexcept {
       if (spinners * 2 < rt.worker_count && !better_sleeps) {
         rt.idle.fetch_add(runtime::one_spinner, std::memory_order_relaxed);
         goroutine_core* found = nullptr;
-        for (int round = 0; round < spin_rounds && found == nullptr && !rt.stopping.load(std::memory_order_relaxed);
+        w.left_some = false;
+        for (int round = 1; round <= (w.left_some ? longest_spin : spin_rounds) && found == nullptr &&
+                            !rt.stopping.load(std::memory_order_relaxed);
              ++round) {
-          found = steal_work(w, true);
+          found = steal_work(w, round % queue_round == 0 ? stealing::patiently : stealing::new_ones);
           for (int i = 0; i < 16 && found == nullptr; ++i) cpu_relax();
         }
         std::uint32_t const before = rt.idle.fetch_sub(runtime::one_spinner, std::memory_order_acq_rel);
@@ -321,8 +326,8 @@ goroutine_core* idle(worker& w) noexcept {
         }
       }
     }
-    if (goroutine_core* g = steal_work(w, false)) return leave(rt, g);
-    if (goroutine_core* g = w.queue.pop()) return leave(rt, g);
+    if (goroutine_core* g = steal_work(w, stealing::anything)) return leave(rt, g);
+    if (goroutine_core* g = w.queue.pop(w.single)) return leave(rt, g);
     if (goroutine_core* g = w.fresh.pop(w.single)) return leave(rt, g);
     if (rt.stopping.load(std::memory_order_acquire)) return nullptr;
 

@@ -16,9 +16,11 @@ void schedule_yielded(worker&, goroutine_core* g) noexcept;
 /// The next goroutine to run; null when the runtime stops. Sleeps.
 goroutine_core* find_work(worker&) noexcept;
 goroutine_core* find_simulated(worker&) noexcept;
-/// Looks everywhere without sleeping. `patient`: leaves a short queue alone whose owner has taken something since the
-/// last look; what waits there is run before it would be moved.
-goroutine_core* steal_work(worker&, bool patient) noexcept;
+/// What a worker takes from others: what has not begun or belongs to nobody; also what waits in their queues, but for
+/// short ones whose owners make short turns (what waits there is run before it would be moved); or anything.
+enum class stealing : std::uint8_t { new_ones, patiently, anything };
+/// Looks for work without sleeping.
+goroutine_core* steal_work(worker&, stealing) noexcept;
 goroutine_core* take_global(worker&) noexcept;
 /// A chunk of new goroutines that overflowed: the newest or the oldest, into the worker's own stack.
 goroutine_core* take_overflowed(worker&, bool newest) noexcept;

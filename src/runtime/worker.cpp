@@ -28,8 +28,8 @@ std::atomic<std::uint64_t> ids{1};
 
 constexpr std::uint32_t chain_limit = 64;
 constexpr std::uint32_t look_around_every = 61;
-constexpr std::uint32_t steal_patience = 10;       // looks, about 10 us; longer than chain_limit short turns
-constexpr std::uint32_t most_woken = 31;           // that run in a row while new ones wait
+constexpr std::int64_t short_turn = 1'000;  // ns that a goroutine runs, at most, if it mostly hands over to others
+constexpr std::uint32_t most_woken = 31;    // that run in a row while new ones wait
 constexpr std::int64_t longest_fresh = 5'000'000;  // ns that the oldest new goroutine waits while newer ones run
 
 void push_local(worker& w, goroutine_core* g) noexcept {
@@ -61,7 +61,7 @@ void push_fresh(worker& w, goroutine_core* g) noexcept {
 
 // The next but one is on its way into the cache while the next one runs.
 LEASH_INLINE goroutine_core* pop_queue(worker& w) noexcept {
-  goroutine_core* g = w.queue.pop();
+  goroutine_core* g = w.queue.pop(w.single);
   if (g == nullptr) return nullptr;
   if (goroutine_core* soon = w.queue.peek(2)) {
     __builtin_prefetch(soon);
@@ -309,10 +309,20 @@ goroutine_core* take_overflowed(worker& w, bool newest) noexcept {
   return g;
 }
 
-goroutine_core* steal_work(worker& w, bool patient) noexcept {
+/// Since `w` last looked there.
+static bool makes_short_turns(worker& w, const worker& victim) noexcept {
+  std::uint32_t const tick = victim.tick.load(std::memory_order_relaxed);
+  std::int64_t const now = steady_now();
+  auto& [last_tick, last_time] = w.seen[victim.index];
+  std::uint32_t const turns = tick - std::exchange(last_tick, tick);
+  return turns * short_turn >= now - std::exchange(last_time, now);
+}
+
+goroutine_core* steal_work(worker& w, stealing how) noexcept {
   runtime& rt = *w.rt;
   if (goroutine_core* g = take_global(w)) return g;
   if (goroutine_core* g = take_overflowed(w, false)) return g;
+  if (how == stealing::patiently) w.left_some = false;
   std::uint32_t const n = rt.worker_count;
   std::uint32_t const start = static_cast<std::uint32_t>(w.next_random() % n);
   for (std::uint32_t i = 0; i < n; ++i) {
@@ -327,10 +337,11 @@ goroutine_core* steal_work(worker& w, bool patient) noexcept {
       }
       return g;
     }
-    if (patient) {
-      auto& [taken, looks] = w.seen[victim.index];
-      looks = std::exchange(taken, victim.queue.taken()) == taken ? looks + 1 : 0;
-      if (looks < steal_patience && victim.queue.size() < long_queue) continue;
+    std::size_t const waiting = how == stealing::new_ones ? 0 : victim.queue.size();
+    if (waiting == 0) continue;
+    if (how == stealing::patiently && waiting < long_queue && makes_short_turns(w, victim)) {
+      w.left_some = true;
+      continue;
     }
     goroutine_core* out[128];
     if (std::uint32_t const taken = victim.queue.steal(out, 128)) {
@@ -374,7 +385,7 @@ goroutine_core* find_simulated(worker& w) noexcept {
     if (goroutine_core* g = take_completed(w)) s.ready.push_back(g);
     while (goroutine_core* g = take_global(w)) {
       s.ready.push_back(g);
-      while (goroutine_core* more = w.queue.pop()) s.ready.push_back(more);
+      while (goroutine_core* more = w.queue.pop(w.single)) s.ready.push_back(more);
     }
     if (!s.ready.empty()) {
       if (idle_since != 0) s.now = std::min(w.timers.next_time(), s.now + steady_now() - idle_since);
@@ -476,7 +487,7 @@ void prepare_workers(runtime& rt, std::uint32_t count) {
     w.index = i;
     w.single = count == 1;
     if (rt.sim != nullptr) w.unusual.store(is_simulated, std::memory_order_relaxed);
-    w.seen = std::make_unique<queue_seen[]>(count);
+    w.seen = std::make_unique<ticks_seen[]>(count);
     w.timers.start(runtime_now(&rt), rt.sim != nullptr ? 0 : 16);
     w.random = rt.sim != nullptr ? rt.sim->seed : 0x9e3779b97f4a7c15u * (i + 1);
   }

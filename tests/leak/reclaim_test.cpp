@@ -80,6 +80,41 @@ LEASH_TEST_OF_LEAKS(Reclaim, WhoAwaitsItIsAsLiveAsTheVictimsThatUnwind) {
   });
 }
 
+LEASH_TEST_OF_LEAKS(Reclaim, AVictimThatIsLeakedAgainWhileItUnwindsHasOneWatcher) {
+  mutex m;
+  co_await with_scope([&m](scope& s) -> task<> {
+    auto twice = s.go(
+        named("twice"),
+        [](mutex& m) -> task<> {
+          condition c;
+          auto held = co_await m.lock();
+          co_await c.wait(held, [] { return false; });
+        },
+        std::ref(m));
+    co_await parked("twice", "sync.Cond.Wait");
+    s.go(
+        named("holder"),
+        [](mutex& m, goroutine<void> waits_for) -> task<> {
+          unreclaimable ends_in_order;
+          auto held = co_await m.lock();
+          co_await waits_for.join();
+        },
+        std::ref(m), std::move(twice));
+    co_await parked("holder", "goroutine join");
+    s.go(named("first"), []() -> task<> { EXPECT_EQ(co_await reclaim(find_leaks(), {.confined = true}), 1u); });
+    co_await parked("first", "goroutine join");
+    co_await parked("twice", "sync.Mutex.Lock");
+    leak_report const again = find_leaks();
+    EXPECT_EQ(count(again, "twice"), 1u) << text(again);
+    EXPECT_EQ(co_await reclaim(again, {.confined = true}), 0u) << "counted by two";
+    co_await s.join();
+    // Had both dropped a reference that was counted once, one place in memory would be given to two goroutines.
+    for (int i = 0; i < 2; ++i) s.go(named("newcomer"), []() -> task<> { co_await sleep(1h); });
+    co_await parked("newcomer", "sleep", 2);
+    s.cancel();
+  });
+}
+
 LEASH_TEST_OF_LEAKS(Reclaim, RunsDestructorsUnwindingAndNoCatch) {
   std::atomic<int> ended = 0;
   bool was_unwinding = false, caught = false;

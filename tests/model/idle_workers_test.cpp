@@ -220,6 +220,8 @@ enum leaving : unsigned {
   silent_completion = 65536,   // what an event has brought is pushed without a word
   last_stays_outside =
       131072,  // whoever goes to sleep last does not wait in the reactor because another one has polled before
+  joins_in_two_steps = 262144,   // a sleeper first, and then on watch
+  leaves_in_two_steps = 524288,  // on watch no more, and then no sleeper
 };
 
 struct scheduler {
@@ -260,6 +262,7 @@ struct scheduler {
   mutex turn;
   place event[2];
   atomic<bool> none_done{true};  // nobody has its quota yet
+  var<int> asked{0};             // how often somebody wanted to wake one
 
   scheduler(int n, unsigned h) : workers(n), how(h) {
     name(idle, "idle");
@@ -365,25 +368,28 @@ struct scheduler {
       if (p.seen_full()) return true;
     return false;
   }
-  // True: it was the sentry.
-  bool unlink(int w) {
+  // What that takes from `idle`.
+  std::uint32_t unlink(int w) {
     asleep[w] = false;
     if (seat.load(std::memory_order_relaxed) == w) seat.store(-1, std::memory_order_relaxed);
-    if (sentry != w) return false;
+    if (sentry != w) return one_sleeper;
     sentry = seat.load(std::memory_order_relaxed);
     sentry_polls = sentry != -1 && seat_polls;
-    if (sentry == -1 || !(how & seat_stays_on_watch)) idle.fetch_and(~has_sentry, std::memory_order_relaxed);
-    return true;
+    if (sentry != -1 && (how & seat_stays_on_watch)) return one_sleeper;
+    std::uint32_t const watch = idle.load(std::memory_order_relaxed) & has_sentry;
+    if (!(how & leaves_in_two_steps)) return one_sleeper + watch;
+    idle.fetch_sub(watch, std::memory_order_relaxed);
+    return one_sleeper;
   }
   void wake_one() {
     idle_lock.lock();
+    asked = asked + 1;
     int chosen = -1;
     int const in_seat = seat.load(std::memory_order_relaxed);
     for (int k = 0; k < workers; ++k)
       if (asleep[k] && (chosen == -1 || chosen == in_seat || (chosen == sentry && k != in_seat))) chosen = k;
     if (chosen == -1) return idle_lock.unlock();
-    unlink(chosen);
-    idle.fetch_add(one_spinner - one_sleeper, std::memory_order_relaxed);
+    idle.fetch_add(one_spinner - unlink(chosen), std::memory_order_relaxed);
     wake[chosen].exchange(1, std::memory_order_release);
     idle_lock.unlock();
     if (chosen == in_seat) interrupt();
@@ -518,8 +524,10 @@ struct scheduler {
     idle_lock.lock();
     wake[me].store(0, std::memory_order_relaxed);
     asleep[me] = true;
-    bool const all_asleep =
-        int((idle.fetch_add(one_sleeper, std::memory_order_relaxed) + one_sleeper) & sleeper_mask) == workers;
+    std::uint32_t const before = idle.load(std::memory_order_relaxed);
+    std::uint32_t joins = one_sleeper;
+    if (how & joins_in_two_steps) idle.fetch_add(std::exchange(joins, 0), std::memory_order_relaxed);
+    bool const all_asleep = int(before & sleeper_mask) + 1 == workers;
     int const in_seat = seat.load(std::memory_order_relaxed);
     bool const seated = has_reactor && in_seat == -1 && (at_reactor || (all_asleep && !(how & last_stays_outside)));
     bool watches = !all_asleep;
@@ -529,11 +537,10 @@ struct scheduler {
     if (sentry == -1 || relieves || (polls && (!sentry_polls || choose(2) == 0))) {
       sentry = me;
       sentry_polls = polls;
-      if (watches)
-        idle.fetch_or(has_sentry, std::memory_order_relaxed);
-      else if (!(how & relief_keeps_bit))
-        idle.fetch_and(~has_sentry, std::memory_order_relaxed);
+      std::uint32_t const watched = before & has_sentry;
+      joins += (watches ? has_sentry : how & relief_keeps_bit ? watched : 0) - watched;
     }
+    idle.fetch_add(joins, std::memory_order_relaxed);
     if (seated) {
       seat.store(me, std::memory_order_relaxed);
       seat_polls = polls;
@@ -546,8 +553,8 @@ struct scheduler {
     bool relied = false;
     if (asleep[me]) {
       bool const counts = !(how & counts_by_bit) || (idle.load(std::memory_order_relaxed) & has_sentry) != 0;
-      relied = unlink(me) && counts;
-      idle.fetch_sub(one_sleeper, std::memory_order_relaxed);
+      relied = sentry == me && counts;
+      idle.fetch_sub(unlink(me), std::memory_order_relaxed);
     } else {
       bool const last = (idle.fetch_sub(one_spinner, std::memory_order_relaxed) & spinner_mask) == one_spinner;
       relied = last && !(how & woken_does_not_count);
@@ -567,6 +574,7 @@ struct crew {
   bool reactor = false;                      // worker 0 has the seat, if all sleep
   bool lingers = false;                      // who sleeps outside of the reactor stays on watch for a while
   bool shares = false;                       // any worker may have seen that another one polls, and stay outside
+  bool undisturbed = false;                  // nobody wants to wake one
   memory mem = memory::tso;
   int preemptions = -1;
 };
@@ -616,8 +624,9 @@ model::result work(crew c, unsigned how = as_it_is) {
     };
     for (auto* script : c.busy) start(script);
     start(c.foreign);
-    r.finally([&s] {
+    r.finally([&s, c] {
       require(!s.any(s.queued) && !s.any(s.next) && !s.any(s.timer) && !s.any(s.event), "something is left");
+      require(!c.undisturbed || s.asked == 0, "to be woken for what it would have found");
     });
   });
 }
@@ -697,6 +706,14 @@ TEST(leaving_idle, a_timer_that_wakes_nobody_waits_for_its_worker) {
   constexpr crew arms_and_computes{.foreign = "q", .then = "t", .asleep = true};
   EXPECT_PROVEN(work(arms_and_computes));
   EXPECT_FOUND("deadlock", work(arms_and_computes, silent_arming));
+}
+
+// A busy worker fills its next slot while the other goes to sleep, on watch, or gets up from that.
+TEST(going_to_sleep, who_is_on_watch_is_not_woken_for_a_next_slot) {
+  constexpr crew hands_over{.busy = {"n"}, .quota = {1, 0}, .undisturbed = true};
+  EXPECT_PROVEN(work(hands_over));
+  EXPECT_FOUND("to be woken", work(hands_over, joins_in_two_steps));
+  EXPECT_FOUND("to be woken", work(hands_over, leaves_in_two_steps));
 }
 
 // --- with a reactor: one sleeper waits in it, and what happens there is found by nobody else
