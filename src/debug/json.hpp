@@ -46,6 +46,11 @@ class json {
     out_ += v ? "true" : "false";
     return *this;
   }
+  json& null() {
+    comma();
+    out_ += "null";
+    return *this;
+  }
   /// {"function", "file", "line"}
   json& place(std::source_location l) {
     object();

@@ -1,4 +1,7 @@
-// /debug/leash/api/overview and growth: how many goroutines, over time, by state and by the line that started them.
+// /debug/leash/api/about: which program this is; overview and growth: how many goroutines, over time, by state and by the line that started them.
+#include <errno.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <map>
 
@@ -24,7 +27,15 @@ void write_history(json& j, const viewer& v) {
   j.key("history").object();
   write_series(j, v, "at", [](auto& s) { return s.unix_ms; });
   write_series(j, v, "total", [](auto& s) { return s.total; });
-  write_series(j, v, "leaked", [](auto& s) { return s.leaked; });
+  j.key("leaked").array();
+  for (auto& s : v.history()) {
+    if (s.leaked) {
+      j.number(*s.leaked);
+    } else {
+      j.null();
+    }
+  }
+  j.end_array();
   write_series(j, v, "timers", [](auto& s) { return s.timers; });
   write_series(j, v, "pool_threads", [](auto& s) { return s.pool_threads; });
   write_series(j, v, "pool_busy", [](auto& s) { return s.pool_busy; });
@@ -75,6 +86,15 @@ void write_runtimes(json& j) {
 }
 
 }  // namespace
+
+reply about() {
+  char host[256] = "";
+  (void)::gethostname(host, sizeof host - 1);
+  return json_at_once([&](json& j) {
+    j.object().key("program").text(program_invocation_short_name).key("host").text(host);
+    j.key("pid").number(static_cast<std::uint64_t>(::getpid())).end_object();
+  });
+}
 
 reply overview(viewer& v) {
   return as_json(after_census(v, [&v](const census& c, std::string& out) {

@@ -3,6 +3,7 @@
 //
 // Only sources that write protobufs include this: it brings protozero and zlib.
 #pragma once
+#include <errno.h>
 #include <zlib.h>
 
 #include <bit>
@@ -125,11 +126,20 @@ class pprof_table {
     return it->second;
   }
   void put_tables() {
+    std::int64_t const program = text(program_invocation_short_name);
     protozero::pbf_writer all(raw_);
+    {
+      // Which program it is of. It says that functions, files and lines are known: nobody needs to look for its binary.
+      protozero::pbf_writer m(all, 3);
+      m.add_uint64(1, 1);
+      m.add_int64(5, program);
+      for (int has : {7, 8, 9}) m.add_bool(static_cast<protozero::pbf_tag_type>(has), true);
+    }
     std::uint64_t id = 0;
     for (auto& [function, number] : locations_) {
       protozero::pbf_writer l(all, 4);
       l.add_uint64(1, ++id);
+      l.add_uint64(2, 1);
       protozero::pbf_writer line(l, 4);
       line.add_uint64(1, function);
       line.add_int64(2, number);

@@ -4,7 +4,7 @@
 //   site    FILE:LINE that started the goroutine         name   named(...)
 //
 // Stacks go from the wait out to the line that started the goroutine, which is the outermost frame. There are no
-// addresses and no mapping: functions, files and lines are known.
+// addresses: functions, files and lines are known, and the one mapping says so.
 //
 // Goroutines are counted together when they stand in the same place with the same labels and have waited about equally
 // long (powers of two), so a million of them make a small profile. Texts come last: memory is that of the groups.

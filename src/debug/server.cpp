@@ -454,6 +454,8 @@ void server::state::accept(Acceptor& from) {
       });
       return;
     }
+    error_code ignored;                               // a Unix domain socket has nothing to say here
+    socket.set_option(tcp::no_delay(true), ignored);  // else a short piece waits until the one before is acknowledged
     serve_one(std::move(socket));
     accept(from);
   });

@@ -47,6 +47,9 @@ reply redirect(std::string to) {
   return r;
 }
 
+/// How long the picture over time goes on with what a pass found. Prometheus asks for one every 10 to 15 s.
+constexpr auto known_for = 20s;
+
 struct listed {
   std::string_view name, what;
 };
@@ -181,7 +184,7 @@ void viewer::take(std::shared_ptr<census> c) {
   s.unix_ms = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch())
                   .count();
   s.total = all.total();
-  s.leaked = leaked_ == nullptr ? 0 : leaked_->all.size();
+  if (leaked_ != nullptr && s.at - leaked_->at < known_for) s.leaked = leaked_->all.size();
   std::uint64_t counts[256]{};
   for (auto& g : all.groups()) counts[g.state] += g.count;
   for (int i = 0; i < 256; ++i)
@@ -260,6 +263,7 @@ leaked_ptr viewer::leaks(std::chrono::milliseconds longest_age) {
   made->took = made->at - from;
   leaked_ = made;
   report_ = std::move(r);
+  if (!history_.empty() && leaked_->at - history_.back().at < 1s) history_.back().leaked = leaked_->all.size();
   return leaked_;
 }
 
@@ -277,6 +281,7 @@ reply viewer::answer(const request& q) {
   if (p == "/debug/pprof/cmdline") return command_line();
   if (p == "/metrics") return metrics(*this);
   if (p == "/debug/leash" || p == "/debug/leash/") return page();
+  if (p == "/debug/leash/api/about") return about();
   if (p == "/debug/leash/api/overview") return overview(*this);
   if (p == "/debug/leash/api/goroutines") return goroutine_list(*this, q);
   if (p == "/debug/leash/api/leaks") return leak_list(*this, q);

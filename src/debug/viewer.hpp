@@ -8,6 +8,7 @@
 #include <functional>
 #include <leash/leak.hpp>
 #include <memory>
+#include <optional>
 #include <unordered_map>
 
 #include "gather.hpp"
@@ -33,7 +34,7 @@ struct sample {
   std::int64_t unix_ms = 0;
   steady::time_point at;
   std::uint64_t total = 0;
-  std::size_t leaked = 0;  // as last known
+  std::optional<std::size_t> leaked;  // none: nobody had looked lately
   std::vector<std::pair<std::uint8_t, std::uint64_t>> states;
   std::uint64_t timers = 0, pool_threads = 0, pool_busy = 0, pool_queued = 0;  // of all runtimes
 };
@@ -88,7 +89,9 @@ std::unique_ptr<source> after_census(viewer&, std::function<void(const census&, 
 
 // metrics.cpp
 reply metrics(viewer&);
-// The page's API: a function each, in the source of that name. goroutines.cpp has suspects too, overview.cpp growth.
+// The page's API: a function each, in the source of that name. goroutines.cpp has suspects too, overview.cpp about and
+// growth.
+reply about();
 reply overview(viewer&);
 reply growth(viewer&);
 reply goroutine_list(viewer&, const request&);

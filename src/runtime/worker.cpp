@@ -380,7 +380,7 @@ goroutine_core* find_simulated(worker& w) noexcept {
   runtime& rt = *w.rt;
   simulation& s = *rt.sim;
   std::int64_t idle_since = 0;
-  if (w.tick.load(std::memory_order_relaxed) % look_around_every == 0) poll_reactor(w);
+  if (w.tick.load(std::memory_order_relaxed) % look_around_every == 0) poll_reactor(w, w.index);
   for (;;) {
     if (goroutine_core* g = take_completed(w)) s.ready.push_back(g);
     while (goroutine_core* g = take_global(w)) {
@@ -555,8 +555,11 @@ goroutine_core* find_work(worker& w) noexcept {
     std::int64_t const now = look_at_clock(rt);
     for (std::uint32_t i = 0; i < rt.worker_count; ++i)
       if (rt.workers[i].timers.next_time() <= now) rt.workers[i].timers.expire(now);
-    if (poll_reactor(w))
-      if (goroutine_core* g = take_completed(w)) return g;
+    poll_reactor(w, w.index);
+    if (goroutine_core* g = take_completed(w)) return g;
+    // Who sleeps may be woken by events each time that it should look around.
+    if (rt.ticking.load(std::memory_order_relaxed))
+      if (goroutine_core* g = look_after_others(w, now)) return g;
     if (goroutine_core* g = take_overdue(w, now)) return g;
     if (goroutine_core* g = take_global(w)) return g;
   }

@@ -135,6 +135,25 @@ TEST(Processes, are_found_by_the_address_of_their_page) {
   }
   EXPECT_EQ(asked[0], "/debug/pprof/goroutine");
 }
+TEST(Processes, are_given_the_token_of_the_page_which_is_not_shown) {
+  std::vector<std::string> asked;
+  {
+    server s([&](const std::string& path) {
+      asked.push_back(path);
+      return path.starts_with("/debug/pprof/goroutine") ? ok(counts(3)) : not_found;
+    });
+    const std::string page = s.address() + "/debug/leash?token=secret", one = s.address() + "/debug/pprof/goroutine";
+    for (const test::outcome& r :
+         {run_tool({"leaks", "--no-proof", page}), run_tool({"trace", "-o", "-", page}),
+          run_tool({"trace", "--perfetto", "-o", "-", page}), run_tool({"leaks", one + "?debug=1&token=secret"})})
+      EXPECT_EQ((r.out + r.err).find("secret"), std::string::npos) << r.out << r.err;
+  }
+  EXPECT_EQ(asked, (std::vector<std::string>{"/debug/pprof/goroutine?token=secret",
+                                             "/debug/pprof/goroutine?debug=2&token=secret",
+                                             "/debug/pprof/trace?seconds=5&token=secret",
+                                             "/debug/leash/trace?seconds=5&format=perfetto&token=secret",
+                                             "/debug/pprof/goroutine?debug=1&token=secret"}));
+}
 TEST(Processes, with_very_many_goroutines_are_not_asked_for_dumps) {
   std::vector<std::string> asked;
   {
@@ -219,6 +238,33 @@ TEST(Trace, is_saved_as_the_process_gives_it) {
 std::string proof(std::uint64_t n) {
   return "goroutineleak profile: total " + std::to_string(n) + "\n" + std::to_string(n) +
          " @ 0x1\n#\t0x1\tmain.stuck+0x1\t/a/stuck.go:7\n\n";
+}
+const std::string told = R"({"leaks":[
+  {"id":7,"name":"other","why":"waits elsewhere","spawned_at":{"file":"/a/main.go","line":3},"stack":[{"file":"/a/else.go","line":7}]},
+  {"id":9,"name":"bob","why":"waits for \u001b[31malice","spawned_at":{"file":"/a/main.go","line":4},
+   "stack":[{"file":"/lib/scope.hpp","line":5},{"file":"/a/stuck.go","line":7}]}]})";
+TEST(Proofs, of_a_leash_program_come_with_its_reasons) {
+  std::string answer = told;
+  server s([&](const std::string& path) {
+    if (path.starts_with("/debug/pprof/goroutineleak")) return ok(proof(4));
+    if (path.starts_with("/debug/pprof/goroutine")) return ok(counts(4));
+    return path == "/debug/leash/api/leaks?limit=500" ? ok(answer) : not_found;
+  });
+  const test::outcome r = run_tool({"leaks", s.address()});
+  EXPECT_EQ(r.code, 1);
+  EXPECT_NE(r.out.find("one of them: goroutine 9 (bob) waits for ?[31malice\n"), r.out.npos) << r.out;
+  EXPECT_EQ(r.out.find("elsewhere"), r.out.npos) << r.out;
+  const json why = json::parse(run_tool({"leaks", "--json", s.address()}).out)["targets"][0]["findings"][0]["why"];
+  EXPECT_EQ(why[1], "one of them: goroutine 9 (bob) waits for \x1b[31malice");
+  // Whatever it answers: what is proved is proved.
+  for (const std::string& nonsense :
+       {std::string(R"({"leaks":[{"id":-1}]})"), std::string(100'000, '['), std::string("7"),
+        R"({"leaks":[)" + std::string(std::size_t{9} << 20, ' ') + "]}"}) {
+    answer = nonsense;
+    const test::outcome without = run_tool({"leaks", s.address()});
+    EXPECT_EQ(without.code, 1) << without.err;
+    EXPECT_EQ(without.out.find("one of them"), without.out.npos) << without.out;
+  }
 }
 TEST(Report, has_the_pictures_of_a_leash_program_as_images_that_cannot_act) {
   server s([&](const std::string& path) {

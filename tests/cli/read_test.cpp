@@ -56,7 +56,7 @@ std::string packed(const std::string& bytes) {
 
 // ---- real ones: six goroutines leaked in watch(), each with its own label -----------------------------------------
 TEST_F(Reading, real_profiles_of_all_forms_and_versions_agree) {
-  for (const std::string version : {"go119", "go126"}) {
+  for (const std::string version : {"go119", "go126", "go127"}) {
     for (const char* form : {".pb.gz", ".counts.txt", ".dump.txt"}) {
       SCOPED_TRACE(version + form);
       const profile p = read_corpus(version + form);
@@ -99,14 +99,16 @@ TEST_F(Reading, labels_are_kept_beside_the_group) {
   }
 }
 TEST_F(Reading, proofs_of_go_are_seen_in_all_forms) {
-  for (const char* form : {".pb.gz", ".counts.txt", ".dump.txt"}) {
-    SCOPED_TRACE(form);
-    const profile p = read_corpus(std::string("go126_proof_leak") + form);
-    const group* g = group_in(p, "main.earlyReturn.func1.1");
-    ASSERT_NE(g, nullptr);
-    EXPECT_TRUE(g->leaked);
-    EXPECT_EQ(g->count, 6u);
-    EXPECT_EQ(p.of_leaks, p.form != profile_form::dump);
+  for (const std::string version : {"go126_proof_leak", "go127_leak"}) {
+    for (const char* form : {".pb.gz", ".counts.txt", ".dump.txt"}) {
+      SCOPED_TRACE(version + form);
+      const profile p = read_corpus(version + form);
+      const group* g = group_in(p, "main.earlyReturn.func1.1");
+      ASSERT_NE(g, nullptr);
+      EXPECT_TRUE(g->leaked);
+      EXPECT_EQ(g->count, 6u);
+      EXPECT_EQ(p.of_leaks, p.form != profile_form::dump);
+    }
   }
 }
 TEST_F(Reading, what_a_dying_program_prints_is_a_dump) {

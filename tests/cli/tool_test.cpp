@@ -1,5 +1,6 @@
 // The tool as it is run: exit codes, output, errors.
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
 #include <nlohmann/json.hpp>
 
@@ -112,6 +113,41 @@ TEST(Tool, diff_shows_what_grew) {
   const outcome shrunk = run_tool({"diff", b, a});
   EXPECT_EQ(shrunk.code, 0) << shrunk.out;
   EXPECT_NE(shrunk.out.find("-10"), std::string::npos) << shrunk.out;
+}
+/// A dump of 100,000 goroutines at 60 places, and of those that leak.
+std::string large_dump(int leaked) {
+  std::string text;
+  for (int i = 0; i < 100'000 + leaked; ++i) {
+    const std::string n = std::to_string(i < 100'000 ? i % 60 : 60);
+    text += "goroutine " + std::to_string(1000 + 3 * i) + " [select, " + std::to_string(1 + i % 50) + " minutes]:\n" +
+            "example.com/shop/orders.(*Server" + n + ").loop(0xc000" + std::to_string(100'000 + i) +
+            ", 0x1)\n\t/src/shop/orders/server.go:" + n + " +0x1f\n" + "created by example.com/shop/orders.(*Server" +
+            n + ").Start in goroutine 1\n" + "\t/src/shop/orders/start.go:" + n + " +0x2c\n\n";
+  }
+  return text;
+}
+TEST(Tool, ranks_two_large_dumps_in_less_than_a_second) {
+  const scratch files;
+  const std::string before = files.write("before", large_dump(3)), after = files.write("after", large_dump(40));
+  EXPECT_GT(test::fs::file_size(before), 20'000'000u);
+  const auto used = [] {
+    rusage all{};
+    getrusage(RUSAGE_CHILDREN, &all);
+    return static_cast<double>(all.ru_utime.tv_sec + all.ru_stime.tv_sec) +
+           1e-6 * static_cast<double>(all.ru_utime.tv_usec + all.ru_stime.tv_usec);
+  };
+  const double begin = used();
+  const outcome r = run_tool({"leaks", "--json", "--series", before, after});
+  const double took = used() - begin;
+  EXPECT_EQ(r.code, 1) << r.err;
+  const json target = json::parse(r.out)["targets"][0], first = target["findings"][0];
+  EXPECT_EQ(target["goroutines"], 100'040);
+  EXPECT_EQ(first["counts"], json::array({3, 40}));
+  EXPECT_EQ(first["wait"]["line"], 60);
+  std::printf("two dumps of %zu MB: %.2f s of a processor\n", test::fs::file_size(before) / 1'000'000, took);
+#ifdef NDEBUG  // as it is installed
+  EXPECT_LT(took, 1);
+#endif
 }
 TEST(Tool, dump_groups_filters_and_passes_on) {
   const std::string file = in_corpus("go126.dump.txt");

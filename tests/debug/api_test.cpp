@@ -1,4 +1,6 @@
 // /metrics and the JSON of the page.
+#include <unistd.h>
+
 #include <regex>
 
 #include "office.hpp"
@@ -74,7 +76,7 @@ bool well_formed(const std::string& json) {
 TEST(Api, EverythingIsJson) {
   scene running;
   auto s = serve("127.0.0.1:0");
-  for (const char* what : {"overview", "goroutines", "leaks", "flame", "suspects", "growth", "scopes"}) {
+  for (const char* what : {"about", "overview", "goroutines", "leaks", "flame", "suspects", "growth", "scopes"}) {
     response const r = get(s.port(), std::string("/debug/leash/api/") + what);
     EXPECT_EQ(r.status, 200) << what;
     EXPECT_EQ(r.headers.at("content-type"), "application/json");
@@ -85,6 +87,31 @@ TEST(Api, EverythingIsJson) {
       EXPECT_EQ(code, 0) << what << "\n" << text;
     }
   }
+}
+TEST(Api, AboutSaysWhichProgramThisIs) {
+  auto s = serve("127.0.0.1:0");
+  std::string const body = get(s.port(), "/debug/leash/api/about").body;
+  EXPECT_EQ(values(body, "program").at(0), "\"test_debug\"");
+  EXPECT_EQ(values(body, "pid").at(0), std::to_string(getpid()));
+  char host[256] = "";
+  ASSERT_EQ(gethostname(host, sizeof host - 1), 0);
+  EXPECT_EQ(values(body, "host").at(0), "\"" + std::string(host) + "\"");
+}
+TEST(Api, HistoryHasLeaksOnlyWhereSomebodyLooked) {
+  scene running;
+  auto s = serve("127.0.0.1:0", {.max_requests_per_second = 10'000});
+  auto ask = [&](const char* what) { return get(s.port(), std::string("/debug/leash/api/") + what).body; };
+  // Growth is taken from the same looks, and asks for no pass.
+  std::regex const two_looks("counts\":\\[\\d+,");
+  ASSERT_TRUE(eventually_here([&] { return std::regex_search(ask("growth"), two_looks); }));
+  auto history = [&] {
+    std::string const body = ask("overview");
+    std::size_t const at = body.find("\"leaked\":[");
+    return at == body.npos ? body : body.substr(at, body.find(']', at) + 1 - at);
+  };
+  std::string const first = history();
+  EXPECT_TRUE(std::regex_match(first, std::regex("\"leaked\":\\[null,(null,)*3\\]"))) << first;
+  EXPECT_TRUE(eventually_here([&] { return history().ends_with("null,3,3]"); })) << history();
 }
 TEST(Api, OverviewCountsByStateAndPlace) {
   scene running(7);

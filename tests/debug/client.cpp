@@ -64,6 +64,15 @@ std::string connection::read_all() {
   }
   return std::exchange(buffer_, {});
 }
+std::size_t connection::count_all(std::string_view text) {
+  std::size_t n = 0;
+  while (fill()) {
+    std::size_t from = 0;
+    for (std::size_t at; (at = buffer_.find(text, from)) != buffer_.npos; from = at + text.size()) ++n;
+    buffer_.erase(0, std::max(from, buffer_.size() - std::min(buffer_.size(), text.size() - 1)));
+  }
+  return n;
+}
 bool connection::ends() {
   char byte;
   ssize_t n;

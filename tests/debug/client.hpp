@@ -29,6 +29,8 @@ class connection {
   bool write(std::string_view);
   /// Up to the other side's end, or until nothing has come for a while.
   std::string read_all();
+  /// As that, but keeps nothing: how often `text` stood in it.
+  std::size_t count_all(std::string_view text);
   /// One reply; what comes after it stays.
   response read();
   /// True when the other side has closed, within some seconds.

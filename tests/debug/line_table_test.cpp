@@ -1,9 +1,14 @@
-// DWARF's line programs, made by hand: whole, cut and damaged.
+// DWARF's line programs, made by hand: whole, cut and damaged; and those of this program.
 #include "debug/line_table.hpp"
 
-#include <random>
+#include <link.h>
 
-#include "support/files.hpp"
+#include <filesystem>
+#include <random>
+#include <sstream>
+
+#include "client.hpp"
+#include "debug/native_symbols.hpp"
 
 namespace leash::test::line_table_tests {
 
@@ -81,6 +86,55 @@ TEST(LineTable, KnowsNothingBeyondItsSequences) {
   EXPECT_TRUE(found(unit_of(6, 0x1000), {0x1000}).empty()) << "a version that is not known";
   EXPECT_EQ(found(unit_of(6, 0x1000) + unit_of(5, 0x1000), {0x1000}).size(), 1u) << "and the units after it";
   EXPECT_TRUE(found("", {0x1000}).empty());
+}
+TEST(LineTable, SaysWhatLlvmSaysOfThisProgram) {
+  if (!have("llvm-symbolizer-19")) GTEST_SKIP() << "skipped: llvm-symbolizer-19 is not installed";
+  struct segment {
+    std::uint64_t base = 0, from = 0, bytes = 0;
+  } here;
+  dl_iterate_phdr(
+      [](dl_phdr_info* info, std::size_t, void* to) {
+        for (int i = 0; i < info->dlpi_phnum; ++i)
+          if (auto const& p = info->dlpi_phdr[i]; p.p_type == PT_LOAD && (p.p_flags & PF_X) != 0)
+            *static_cast<segment*>(to) = {info->dlpi_addr, p.p_vaddr, p.p_memsz};
+        return 1;  // the program itself comes first
+      },
+      &here);
+  ASSERT_NE(here.bytes, 0u);
+  std::mt19937_64 random(5);
+  std::vector<std::uint64_t> places;
+  debug::native_symbols symbols;
+  folder files;
+  std::string asked;
+  for (int i = 0; i < 3000; ++i) {
+    places.push_back(here.from + random() % here.bytes);
+    symbols.want_line(here.base + places.back());
+    char text[24];
+    std::snprintf(text, sizeof text, "0x%llx\n", static_cast<unsigned long long>(places.back()));
+    asked += text;
+  }
+  while (symbols.find_lines()) {
+  }
+  auto [said, code] = shell("llvm-symbolizer-19 --obj=/proc/" + std::to_string(getpid()) +
+                            "/exe --output-style=GNU --functions=none --no-inlines < " + files.write("asked", asked));
+  ASSERT_EQ(code, 0) << said;
+  std::istringstream lines(said);
+  std::size_t known = 0;
+  for (std::uint64_t place : places) {
+    std::string theirs;
+    ASSERT_TRUE(std::getline(lines, theirs));
+    theirs = theirs.substr(0, theirs.find(" (discriminator"));
+    debug::source_line const ours = symbols.at(here.base + place).line;
+    if (theirs.ends_with(":0") || theirs.ends_with(":?")) {
+      EXPECT_EQ(ours.line, 0u) << theirs << ", but " << ours.file;
+      continue;
+    }
+    ++known;
+    auto whole = [](const std::string& path) { return std::filesystem::path(path).lexically_normal().string(); };
+    std::string const file = ours.file.substr(ours.file.starts_with("./") ? 2 : 0);
+    EXPECT_TRUE(whole(theirs).ends_with(whole(file + ":" + std::to_string(ours.line)))) << theirs << " " << file;
+  }
+  EXPECT_GT(known, places.size() / 2);
 }
 TEST(LineTable, SurvivesWhatIsDamaged) {
   std::mt19937 random(3);

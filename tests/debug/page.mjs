@@ -11,6 +11,11 @@ async function again() {
 await drive(async () => {
   await ready('overview');
   await shown('Where they wait');
+  expect(await js('document.getElementById("program").textContent').then(t => /^test_debug \d+ on \S/.test(t)), 'it says which program this is');
+  await size(1000, 800);
+  expect(await js('document.querySelector("header").offsetHeight') < 60, 'what stands on top takes one row');
+  await size(1200, 900);
+  expect(await js('document.title') === 'test_debug \u00b7 overview \u00b7 leash', 'so does the title');
   await shown('leash::test::receive');
   await until('document.querySelectorAll("#chart polygon").length > 1');  // the second look has come
   await shown('leaked 3 (dashed)');
@@ -51,6 +56,21 @@ await drive(async () => {
   expect(await js('document.querySelector("#main details").open'), 'the stack is still open');
   expect(await js('[...document.querySelectorAll("#states option")].some(o => o.value === "sleep")'), 'states are proposed');
   await key('Escape');
+  // Nor does text that is being copied go, nor a button between press and release.
+  await js('getSelection().selectAllChildren(document.querySelector("#main tbody pre"))');
+  await until('document.getElementById("status").textContent === "held while text is selected"');
+  const copied = await js('getSelection().toString()');
+  await new Promise(r => setTimeout(r, 2500));
+  expect(copied.includes('started by goroutine') && await js('getSelection().toString()') === copied, 'what is selected is selected still');
+  await js('getSelection().removeAllRanges()');
+  await again();
+  await js('window.row = document.querySelector("#main tbody tr")');
+  const mouse = type => call('Input.dispatchMouseEvent', {type, x: 300, y: 5, button: 'left', buttons: 1, clickCount: 1});
+  await mouse('mousePressed');
+  await new Promise(r => setTimeout(r, 2500));
+  expect(await js('row.isConnected'), 'nothing is replaced while the mouse is pressed');
+  await mouse('mouseReleased');
+  await until('!row.isConnected');
   // Labels, states and scopes are links to those that have them too.
   await js('[...document.querySelectorAll("#main td a")].find(a => a.textContent === "team=talkers").click()');
   await shown('2 of 306 goroutines');
@@ -75,6 +95,7 @@ await drive(async () => {
   await ready('flame');
   await until('document.querySelectorAll(".flame button").length > 5');
   expect(await js('[...document.querySelectorAll(".flame button")].some(b => b.textContent === "chan receive")'), 'states are the innermost');
+  expect(await js('[...document.querySelectorAll(".flame button")].every(b => b.offsetHeight < 22)'), 'no row of frames covers the next one');
   await js('document.querySelector(".flame [tabindex=\\"0\\"]").focus()');
   await key('ArrowDown');
   const started = await js('document.activeElement.textContent');

@@ -22,6 +22,8 @@ struct decoded {
   std::vector<std::uint64_t> location_ids, function_ids;
   std::vector<std::string> texts;
   std::vector<sample> samples;
+  std::string program;
+  std::uint64_t mapped = 0, addresses = 0;  // locations in it; the sum of what its mapping says
 
   const sample* with(std::string_view key, std::string_view value) const {
     for (auto& s : samples)
@@ -56,12 +58,21 @@ decoded decode(const std::string& gz) {
       case 1:
         d.types.push_back(type(r.get_message()));
         break;
+      case 3:
+        for (pbf_reader m = r.get_message(); m.next();) {
+          std::uint64_t const v = m.get_uint64();
+          if (m.tag() == 5) d.program = text(static_cast<std::int64_t>(v));
+          if (m.tag() >= 2 && m.tag() <= 4) d.addresses += v;
+        }
+        break;
       case 4: {
         std::uint64_t id = 0, fn = 0;
         std::int64_t line = 0;
         for (pbf_reader l = r.get_message(); l.next();) {
           if (l.tag() == 1) {
             id = l.get_uint64();
+          } else if (l.tag() == 2) {
+            d.mapped += l.get_uint64() == 1;
           } else {
             for (pbf_reader n = l.get_message(); n.next();)
               if (n.tag() == 1) {
@@ -154,6 +165,9 @@ TEST(Protobuf, SaysWhatGoSaysAndWhereGoroutinesStand) {
   for (std::size_t i = 0; i < d.location_ids.size(); ++i) EXPECT_EQ(d.location_ids[i], i + 1);
   for (std::size_t i = 0; i < d.function_ids.size(); ++i) EXPECT_EQ(d.function_ids[i], i + 1);
   EXPECT_EQ(d.total(), num_goroutines());
+  EXPECT_EQ(d.program, "test_debug");
+  EXPECT_EQ(d.mapped, d.location_ids.size());
+  EXPECT_EQ(d.addresses, 0u) << "it says where nothing lies";
 
   const sample* idlers = d.with("name", "idler");
   ASSERT_NE(idlers, nullptr);
@@ -324,8 +338,16 @@ TEST(GoTool, ReadsTheProfiles) {
       auto [text, code] = shell("go tool pprof " + form + " " + file);
       EXPECT_EQ(code, 0) << text;
       EXPECT_NE(text.find(form == "-tags" ? "alice" : "relay"), text.npos) << form << "\n" << text;
+      EXPECT_EQ(text.find("File: test_debug\n") != text.npos, form == "-top" || form == "-traces") << text;
     }
   }
+  auto [diff, diff_code] =
+      shell("go tool pprof -top -base " + files.file("goroutineleak") + " " + files.file("goroutine"));
+  EXPECT_NE(diff_code, 0) << "they are of different types" << diff;
+  std::tie(diff, diff_code) =
+      shell("go tool pprof -top -base " + files.file("goroutine") + " " + files.file("goroutine"));
+  EXPECT_EQ(diff_code, 0) << diff;
+  EXPECT_EQ(diff.find("not available"), diff.npos) << diff;
   auto [top, code] = shell("go tool pprof -top -tagfocus='state=chan receive' " + files.file("goroutine"));
   EXPECT_NE(top.find("leash::test::receive"), top.npos) << top;
   EXPECT_EQ(top.find("sleep"), top.npos) << top;

@@ -62,6 +62,8 @@ profile decode(const std::string& packed) {
     for (pbf_reader l = r.get_message(); l.next();) {
       if (l.tag() == 1) {
         id = l.get_uint64();
+      } else if (l.tag() == 2) {
+        l.skip();
       } else {
         for (pbf_reader n = l.get_message(); n.next();)
           n.tag() == 1 ? void(locations[id].first = functions.at(n.get_uint64()))

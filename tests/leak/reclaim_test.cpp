@@ -257,6 +257,62 @@ LEASH_TEST_OF_LEAKS(Report, TellsWhoWhereAndWhy) {
   });
 }
 
+LEASH_TEST_OF_LEAKS(Report, ListsWhatEachVerdictTakesForGranted) {
+  co_await with_scope([](scope& s) -> task<> {
+    auto [tx, rx] = channel<int>();
+    s.go(named("frames"), receive_holding<sender<int>>, std::move(rx), std::move(tx));
+    auto [tx2, rx2] = channel<int>();
+    s.go(named("tracked memory"), receive_holding<shared<sender<int>>>, std::move(rx2),
+         share<sender<int>>(std::move(tx2)));
+    s.go(named("confinement"), []() -> task<> {
+      event e;
+      co_await e.wait();
+    });
+    co_await parked("frames", "chan receive");
+    co_await parked("tracked memory", "chan receive");
+    co_await parked("confinement", "event");
+    auto const r = find_leaks();
+    std::set<std::string> seen;
+    for (const leak& l : r) {
+      seen.insert(l.who.name);
+      EXPECT_TRUE(std::any_of(l.premises.begin(), l.premises.end(), [&](leak_premise p) {
+        return name_of(p) == l.who.name;
+      })) << l.who.name;
+    }
+    EXPECT_EQ(seen, (std::set<std::string>{"frames", "tracked memory", "confinement"})) << text(r);
+    EXPECT_NE(r.to_json().find("\"premises\": [\"frames\"]"), std::string::npos) << r.to_json();
+    s.cancel();
+  });
+}
+
+TEST(Report, ListsThatContextsEndByCapabilitiesOnly) {
+  try {
+    run([]() -> task<> {
+      cancel_source own;
+      co_await with_cancel(own, []() -> task<> { co_await forever(); });
+    });
+    ADD_FAILURE() << "run returned";
+  } catch (const deadlock_error& e) {
+    ASSERT_EQ(e.report().size(), 1u);
+    auto const& all = e.report()[0].premises;
+    EXPECT_EQ(std::count(all.begin(), all.end(), leak_premise::contexts), 1);
+  }
+}
+
+LEASH_TEST_OF_LEAKS(Report, IsValidWhateverANameHolds) {
+  co_await with_scope([](scope& s) -> task<> {
+    auto [tx, rx] = channel<int>();
+    s.go(named("bad \xff\xc3 name"), receive_holding<sender<int>>, std::move(rx), std::move(tx));
+    co_await eventually([] { return find_leaks().size() == 1; }, "the leak");
+    auto const r = find_leaks();
+    for (const std::string& told : {r.to_json(), r.to_dot()}) {
+      EXPECT_NE(told.find("bad \xEF\xBF\xBD\xEF\xBF\xBD name"), std::string::npos) << told;
+      EXPECT_EQ(told.find('\xff'), std::string::npos) << told;
+    }
+    s.cancel();
+  });
+}
+
 TEST(Report, OfNothingIsEmpty) {
   leak_report r;
   EXPECT_EQ(r.size(), 0u);
@@ -371,7 +427,7 @@ TEST(OnLeakDeathTest, WithAbortTheProgramEndsWithTheReport) {
         std::atomic<int> ended = 0;
         run(o, [&] { return pair_that_waits(ended); });
       },
-      "chan receive");
+      "leaked: .*chan receive|leaked: 2 goroutines");
 }
 
 }  // namespace leash::test::reclaim_tests

@@ -25,10 +25,13 @@ using tcp = asio::ip::tcp;
 using error = boost::system::error_code;
 
 std::string address::text() const {
-  if (scheme == "unix") return "unix:" + host + ":" + path + (query.empty() ? "" : "?" + query);
+  std::string shown = query.empty() ? "" : "?" + query;
+  shown.resize(std::min(shown.size(), shown.find("token=")));
+  while (shown.ends_with('&') || shown == "?") shown.pop_back();
+  if (scheme == "unix") return "unix:" + host + ":" + path + shown;
   const std::string h = host.find(':') == host.npos ? host : "[" + host + "]";
   const bool usual = port == (scheme == "https" ? "443" : "80");
-  return scheme + "://" + h + (usual ? "" : ":" + port) + path + (query.empty() ? "" : "?" + query);
+  return scheme + "://" + h + (usual ? "" : ":" + port) + path + shown;
 }
 
 bool is_address(const std::string& text) {

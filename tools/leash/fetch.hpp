@@ -16,7 +16,7 @@ struct address {
   std::string path;    // begins with a slash; no query
   std::string query;   // without its question mark
 
-  std::string text() const;  // without the user
+  std::string text() const;  // without the user and what follows token=
 };
 
 bool is_address(const std::string& text);
@@ -29,6 +29,9 @@ struct fetch_options {
   std::vector<std::string> headers;           // "Name: value"
   bool insecure = false;                      // https without asking who answers
 };
+
+/// Bytes of JSON that are read: taken apart it needs some thirty times as much memory.
+inline constexpr std::size_t most_json = std::size_t{8} << 20;
 
 struct answer {
   unsigned status = 0;

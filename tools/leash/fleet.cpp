@@ -30,11 +30,13 @@ std::vector<std::string> all_instances(const fleet_options& o) {
     try {
       std::string text;
       if (d.starts_with("http://") || d.starts_with("https://")) {
-        answer a = fetch(parse_address(d), o.take.fetch);
+        fetch_options bounded = o.take.fetch;
+        bounded.most = most_json;
+        answer a = fetch(parse_address(d), bounded);
         if (a.status != 200) throw input_error("the answer is HTTP " + std::to_string(a.status));
         text = std::move(a.body);
       } else {
-        text = read_file(d, std::size_t{16} << 20);
+        text = read_file(d, most_json);
       }
       for (std::string& t : read_discovery(text)) all.push_back(std::move(t));
     } catch (const input_error& e) {

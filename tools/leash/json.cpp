@@ -123,6 +123,29 @@ std::vector<knot_kind> read_knots(const std::string& json_text) {
   return all;
 }
 
+std::vector<told_leak> read_told(const std::string& json_text) {
+  const auto place_of = [](const json& j) {
+    return told_leak::place{j.at("file").get<std::string>(), j.at("line").get<std::uint32_t>()};
+  };
+  std::vector<told_leak> all;
+  try {
+    const json answer = json::parse(json_text);
+    for (const json& l : answer.at("leaks")) {
+      told_leak one;
+      const std::string name = l.at("name").get<std::string>();
+      one.who =
+          "goroutine " + std::to_string(l.at("id").get<std::uint64_t>()) + (name.empty() ? "" : " (" + name + ")");
+      one.why = l.at("why").get<std::string>();
+      one.started = place_of(l.at("spawned_at"));
+      for (const json& f : l.at("stack")) one.stack.push_back(place_of(f));
+      all.push_back(std::move(one));
+    }
+  } catch (const json::exception&) {
+    all.clear();
+  }
+  return all;
+}
+
 std::string read_picture(const std::string& json_text) {
   try {
     return json::parse(json_text).at("svg").get<std::string>();

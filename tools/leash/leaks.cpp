@@ -34,6 +34,26 @@ analysis analyse_series(const std::vector<std::string>& files, symbols& s, const
   return analyse(seen, s, ignore);
 }
 
+constexpr std::size_t most_told = 500;
+
+/// What a leash program tells of its leaks: of each place proved, why one that waits there cannot end.
+void add_reasons(analysis& a, const target& t, const symbols& s, const take_options& o) {
+  if (a.count_of(grade::proven) == 0) return;
+  const auto place_of = [&](id frame) {
+    return frame == none ? told_leak::place() : told_leak::place{std::string(s.file(frame)), s.frame_of(frame).line};
+  };
+  const std::vector<told_leak> told = read_told(t.ask_leash("api/leaks", "limit=" + std::to_string(most_told), o));
+  for (finding& f : a.findings) {
+    if (f.verdict != grade::proven) continue;
+    const told_leak::place waits = place_of(f.key.wait), started = place_of(f.creator);
+    const auto one = std::ranges::find_if(told, [&](const told_leak& l) {
+      return std::ranges::find(l.stack, waits) != l.stack.end() && (f.creator == none || l.started == started);
+    });
+    if (one != told.end())
+      f.why.insert(f.why.begin() + 1, (f.count == 1 ? "" : "one of them: ") + one->who + " " + one->why);
+  }
+}
+
 void show_all(const std::vector<analysis>& all, const symbols& s, bool json, const show_options& o) {
   if (json) {
     std::cout << to_json(all, s, o) << "\n";
@@ -69,6 +89,7 @@ std::vector<analysis> look_at_all(const leaks_options& o, symbols& s) {
     auto progress = [&](std::size_t done, std::size_t of) { show_progress(t.text(), done, of); };
     try {
       all.push_back(analyse(observe(t, s, o.take, progress), s, o.ignore));
+      add_reasons(all.back(), t, s, o.take);
     } catch (const input_error& e) {
       if (targets.size() == 1) throw;
       all.push_back({});  // the others are looked at all the same

@@ -71,10 +71,23 @@ struct knot_kind {
   std::string id;  // of a goroutine in the first of them
 };
 
+/// Why a goroutine cannot end, as a leash program that proved it tells.
+struct told_leak {
+  std::string who, why;
+  struct place {
+    std::string file;
+    std::uint32_t line = 0;
+    bool operator==(const place&) const = default;
+  };
+  place started;
+  std::vector<place> stack;
+};
+
 // json.cpp
 std::string saved_json(const std::string& target, const std::string& file, std::size_t bytes);
 /// Out of what a leash program answers; empty if it is something else.
 std::vector<knot_kind> read_knots(const std::string& json_text);
+std::vector<told_leak> read_told(const std::string& json_text);
 std::string read_picture(const std::string& json_text);
 std::string to_json(const std::vector<analysis>& all, const symbols& s, const show_options& o);
 std::string top_json(const profile& p, const std::vector<site>& sites, const symbols& s);  // one line

@@ -2,6 +2,7 @@
 #include <cstdio>
 #include <ctime>
 #include <iostream>
+#include <utility>
 
 #include "commands.hpp"
 
@@ -83,8 +84,10 @@ std::string article(const finding& f, const symbols& s) {
   if (f.key.wait != none) row("waits in", where_text(f.key.wait, s));
   if (f.creator != none) row("started by", where_text(f.creator, s));
   if (f.key.entry != none) row("started as", "<code>" + escaped(s.text(f.key.entry)) + "</code>");
-  for (const auto& [labels, n] : f.labels) row("labels", escaped(labels) + " (" + grouped(n) + ")");
-  for (const std::string& w : f.why) row("why", escaped(w));
+  const char* name = "labels";
+  for (const auto& [labels, n] : f.labels) row(std::exchange(name, ""), escaped(labels) + " (" + grouped(n) + ")");
+  name = "why";
+  for (const std::string& w : f.why) row(std::exchange(name, ""), escaped(w));
   if (!f.hint.empty() && f.verdict <= grade::suspect) row("look for", escaped(f.hint));
   out += "</dl>";
   if (f.stack != none && !s.frames(f.stack).empty()) {

@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "interrupt.hpp"
 #include "read.hpp"
@@ -28,6 +29,8 @@ target::target(std::string text) : text_(std::move(text)) {
   while (path.size() > 1 && path.ends_with('/')) path.pop_back();
   if (path.ends_with("/debug/leash")) path.replace(path.size() - 5, 5, "pprof");  // the page of a leash program
   const std::string last = path.substr(path.rfind('/') + 1);
+  if (!last.starts_with("goroutine") && address_.query.starts_with("token="))
+    access_ = std::exchange(address_.query, {});
   if (last == "goroutine" || last == "goroutineleak" || !address_.query.empty()) {
     kind_ = kind::url;
   } else {
@@ -37,11 +40,15 @@ target::target(std::string text) : text_(std::move(text)) {
   text_ = address_.text();
 }
 
+std::string target::with_access(const std::string& query) const {
+  return query + (query.empty() || access_.empty() ? "" : "&") + access_;
+}
+
 answer target::get(const std::string& profile_name, int form, const take_options& o) const {
   address a = address_;
   if (kind_ == kind::base) {
     a.path += "/" + profile_name;
-    if (form != 0) a.query = "debug=" + std::to_string(form);
+    a.query = with_access(form != 0 ? "debug=" + std::to_string(form) : "");
   }
   try {
     return fetch(a, o.fetch);
@@ -139,11 +146,11 @@ std::string target::take_trace(const take_options& o, const trace_options& t) co
   if (of_leash) {
     a.path.resize(a.path.size() - std::string_view("pprof").size());
     a.path += "leash/trace";
-    a.query = (t.last.count() != 0 ? "last=" + seconds(t.last) : "seconds=" + seconds(t.during)) +
-              (t.perfetto ? "&format=perfetto" : "&format=go");
+    a.query = with_access((t.last.count() != 0 ? "last=" + seconds(t.last) : "seconds=" + seconds(t.during)) +
+                          (t.perfetto ? "&format=perfetto" : "&format=go"));
   } else {
     a.path += "/trace";
-    a.query = "seconds=" + seconds(t.during);
+    a.query = with_access("seconds=" + seconds(t.during));
   }
   fetch_options patient = o.fetch;
   if (t.last.count() == 0) patient.timeout += t.during;
@@ -167,9 +174,11 @@ std::string target::ask_leash(const std::string& path, const std::string& query,
   address a = address_;
   a.path.resize(a.path.size() - std::string_view("pprof").size());
   a.path += "leash/" + path;
-  a.query = query;
+  a.query = with_access(query);
+  fetch_options bounded = o.fetch;
+  bounded.most = std::min(bounded.most, most_json);
   try {
-    answer got = fetch(a, o.fetch);
+    answer got = fetch(a, bounded);
     return got.status == 200 ? std::move(got.body) : std::string();
   } catch (const input_error&) {
     return {};

@@ -48,10 +48,12 @@ class target {
 
  private:
   enum class kind { file, base, url };
+  std::string with_access(const std::string& query) const;
   answer get(const std::string& profile_name, int form, const take_options& o) const;
   profile get_profile(const std::string& profile_name, int form, symbols& s, const take_options& o) const;
 
   std::string text_;
+  std::string access_;  // "token=...", where the address of a leash program has one
   kind kind_ = kind::file;
   address address_;
 };

@@ -1,7 +1,7 @@
 // Pictures drawn here: areas over time, small lines, flame graphs; and the server's pictures of knots.
 const keep = {chart: 'state', cursor: null, zoom: [], frame: null};  // what outlives a look: see main.js
 
-// Stacked areas. series: [[name, values]]; over: a line drawn over them. The cursor goes by mouse or arrow keys; the legend tells its values.
+// Stacked areas. series: [[name, values]]; over: a line drawn over them, with gaps where it is null. The cursor goes by mouse or arrow keys; the legend tells its values.
 function areas(at, series, over, label) {
   const n = at.length, width = Math.max(280, $main.clientWidth - 34), height = 220, foot = 20, left = 52;
   if (n < 2) return h('p.dim', {}, 'Comes with the second look.');
@@ -21,7 +21,8 @@ function areas(at, series, over, label) {
     values.forEach((v, i) => base[i] += v);
     svg.append(s('polygon', {points: points().concat(lower).join(' '), fill: colour(name)}, s('title', {}, name)));
   }
-  if (over) svg.append(s('polyline', {points: over[1].map((v, i) => x(i).toFixed(1) + ',' + y(v).toFixed(1)).join(' '), fill: 'none', stroke: 'var(--bad)', 'stroke-width': 2.5, 'stroke-dasharray': '6 4'}));
+  const from = i => (i && over[1][i - 1] !== null ? 'L' : 'M') + x(i).toFixed(1) + ',' + y(over[1][i]).toFixed(1);
+  if (over) svg.append(s('path', {d: over[1].map((v, i) => v === null ? '' : from(i)).join(''), fill: 'none', stroke: 'var(--bad)', 'stroke-width': 2.5, 'stroke-dasharray': '6 4'}));
   const mark = s('line', {y1: 0, y2: height, stroke: 'var(--text)', visibility: 'hidden'}), legend = h('div.legend', {'aria-live': 'off'});
   svg.append(mark);
   const key = (c, text) => h('span', {title: text}, h('i', {style: {background: c}}), text);
@@ -70,18 +71,29 @@ function spark(values, width = 120, height = 24) {
     s('polyline', {points: points.join(' '), fill: 'none', stroke: 'currentColor', 'stroke-width': 1.5, 'vector-effect': 'non-scaling-stroke'}));
 }
 
-// The server's picture: parsed as XML, taken in without anything that could act, its style kept from the page's.
+// The server's picture: parsed as XML, taken in without anything that could act, its style kept from the page's. It is never made so
+// small that it cannot be read; then one scrolls.
 function picture(text) {
   const e = new DOMParser().parseFromString(text, 'image/svg+xml').documentElement;
   if (e.nodeName !== 'svg') return h('p.dim', {}, 'No picture.');
   for (const bad of e.querySelectorAll('script, foreignObject')) bad.remove();
   const to = h('div.knot', {tabindex: 0, role: 'group', 'aria-label': 'Picture: ' + (e.querySelector('title')?.textContent || '')});
-  to.attachShadow({mode: 'open'}).append(h('style', {}, 'svg { display: block; margin: 0 auto; max-width: 100%; height: auto; min-width: 520px; }'), document.importNode(e, true));
+  to.attachShadow({mode: 'open'}).append(h('style', {}, 'svg { display: block; margin: 0 auto; max-width: 100%; height: auto; min-width: ' + Math.round(.7 * (e.getAttribute('width') || 740)) + 'px; }'), document.importNode(e, true));
   return to;
 }
 
 // ---- flame graph -------------------------------------------------------------------------------------------------------------------
 const frameName = n => n.kind === 'root' ? 'all' : n.kind === 'state' ? n.name : n.kind === 'start' ? 'started at ' + line(n.place) : n.place.function;
+// What there is room for: of a function rather its own name than its namespaces.
+function fitted(n, pixels) {
+  const fits = (pixels - 10) / 7.3, name = frameName(n);
+  if (pixels < 16) return '';
+  if (name.length <= fits || !n.place || name.includes('<')) return name;
+  if (n.kind === 'start') return line(n.place);
+  const parts = name.split('::');
+  while (parts.length > 1 && parts[1] !== 'lambda' && parts.join('::').length > fits) parts.shift();
+  return parts.join('::');
+}
 const frameKey = n => n.kind + ' ' + (n.name || (n.place ? n.place.function + n.place.file + n.place.line : ''));
 function shade(n) {
   if (n.kind === 'state') return colour(n.name);
@@ -122,7 +134,7 @@ function flameGraph(tree, by, words, find) {
       const e = h('button' + (faint || (find && !match) ? '.faint' : ''), {role: 'treeitem', tabindex: -1, 'aria-level': depth + 1, 'aria-label': frameName(n) + ', ' + plural(n.count, 'goroutine'),
         style: {left: x * 100 + '%', width: width * 100 + '%', top: depth * row + 'px', background: shade(n)},
         onclick: () => zoom(path), onfocus: () => { keep.frame = id; for (const o of graph.children) o.tabIndex = o === e ? 0 : -1; tell(n); },
-        onpointerenter: () => tell(n), onpointerleave: () => tell(below.get(graph.querySelector('[tabindex="0"]'))?.n || at)}, width > .012 ? frameName(n) : '');
+        onpointerenter: () => tell(n), onpointerleave: () => tell(below.get(graph.querySelector('[tabindex="0"]'))?.n || at)}, fitted(n, width * ($main.clientWidth - 32)));
       graph.append(e);
       below.set(e, {n, parent, path});
       if (id === keep.frame) first = e;

@@ -1,7 +1,7 @@
 // Going about: addresses behind #, keys, looking again every other second.
 const keyHelp = [['1 \u2026 7', 'the views'], ['/', 'search'], ['n, b', 'next page, back'], ['p', 'pause, go on'], ['s', 'chart: by state, by site'], ['\u2190 \u2192', 'chart: other times'],
   ['\u2190 \u2191 \u2192 \u2193', 'flame graph: other frames'], ['Enter, Backspace', 'flame graph: zoom in, out'], ['Esc', 'leave a field'], ['?', 'this']];
-let paused = false, timer = 0, asked = 0;
+let paused = false, timer = 0, asked = 0, pressed = false, program = '';
 
 function go(to, q) { location.hash = address(to, q); }
 function status(text, lost) { $('status').textContent = text; $('status').className = lost ? 'lost' : ''; }
@@ -14,12 +14,23 @@ function focusNow() {
   if (e.matches('summary')) return 'details[data-key="' + CSS.escape(e.parentNode.dataset.key) + '"] > summary';
   return e.matches('a') ? 'a[href="' + CSS.escape(e.getAttribute('href')) + '"]' : null;
 }
-async function render(fresh) {
+// What must not be torn from under the hand: a button that is being pressed, text that is being copied.
+const marked = () => !getSelection().isCollapsed && $main.contains(getSelection().anchorNode);
+function entitle() { document.title = (program ? program + ' \u00b7 ' : '') + view + ' \u00b7 leash'; }
+async function introduce() {
+  const a = await ask('about');
+  program = a.program;
+  $('program').textContent = $('program').title = a.program + ' ' + a.pid + ' on ' + a.host;
+  entitle();
+}
+async function render(fresh, by_itself) {
   clearTimeout(timer);
   const mine = ++asked;
   try {
+    if (!program) await introduce();
     const parts = (await show[view]()).filter(p => p);
     if (mine !== asked) return;
+    if (by_itself && (pressed || marked())) return schedule();
     // What is being read or written stays: opened parts, a form with the focus in it.
     const before = new Map([...$main.querySelectorAll('details')].map(d => [d.dataset.key, d.open])), form = $main.querySelector('form');
     const at = focusNow(), kept = !fresh && form && form.contains(document.activeElement);
@@ -31,12 +42,18 @@ async function render(fresh) {
     document.body.dataset.ready = view;
   } catch (e) {
     if (mine !== asked) return;
+    program = '';  // who answers again may be another
     status(e.message === 'Failed to fetch' ? 'the program does not answer' : e.message, true);
     if (fresh) $main.replaceChildren();
   }
   schedule();
 }
-function schedule() { clearTimeout(timer); if (!paused) timer = setTimeout(() => document.hidden ? schedule() : render(false), 2000); }
+function schedule() {
+  clearTimeout(timer);
+  if (paused) return;
+  if (marked()) status('held while text is selected');
+  timer = setTimeout(() => document.hidden || pressed || marked() ? schedule() : render(false, true), 2000);
+}
 function pause() {
   paused = !paused;
   $('pause').textContent = paused ? 'Go on' : 'Pause';
@@ -49,7 +66,7 @@ function route() {
   view = show[name] ? name : 'overview';
   query = new URLSearchParams(q || '');
   for (const a of $('nav').children) if (a.dataset.view === view) a.setAttribute('aria-current', 'page'); else a.removeAttribute('aria-current');
-  document.title = 'leash \u00b7 ' + view;
+  entitle();
   delete document.body.dataset.ready;
   if (other) scrollTo(0, 0);
   render(true);
@@ -65,6 +82,8 @@ $('keys').append(h('h2', {}, 'Keys'), h('dl', {}, keyHelp.map(([k, text]) => [h(
 $('pause').addEventListener('click', pause);
 $('help').addEventListener('click', () => $('keys').showModal());
 addEventListener('hashchange', route);
+addEventListener('pointerdown', () => { pressed = true; });
+for (const end of ['pointerup', 'pointercancel', 'blur']) addEventListener(end, () => { pressed = false; });
 addEventListener('resize', () => { if (view === 'overview') render(false); });
 addEventListener('keydown', e => {
   if (e.ctrlKey || e.metaKey || e.altKey || e.defaultPrevented || $('keys').open) return;
