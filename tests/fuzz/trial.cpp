@@ -52,7 +52,7 @@ class trial {
       o.workers = 1;
       o.action = leak_action::reclaim;
       o.on_leak = [this](const leak_report& r) { held_up(r); };
-      program rt(o, schedule.sim());
+      program rt(o, std::source_location::current(), schedule.sim());
       if (w_.model.observed) {
         run_program(std::source_location::current(), rt, [this]() -> task<> { co_await observe(); });
       } else {
