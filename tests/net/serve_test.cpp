@@ -177,6 +177,7 @@ LEASH_TEST_REAL(Serve, a_handler_that_throws_ends_its_connection_only) {
 }
 
 // Alone in its process, as ctest runs it: the limit is the process's.
+#if !LEASH_ASAN  // the sanitizer's check of a type opens a pipe, and takes it for an error if it cannot
 LEASH_TEST_REAL(Serve, survives_running_out_of_descriptors) {
   net::tcp_listener listener("127.0.0.1:0");
   rlimit before{};
@@ -207,6 +208,7 @@ LEASH_TEST_REAL(Serve, survives_running_out_of_descriptors) {
     s.cancel("seen");
   });
 }
+#endif
 
 TEST(HostAndPort, are_split) {
   using net::split_host_port;
