@@ -275,7 +275,12 @@ LEASH_TEST(Race, AnErrorThatIsFirstComesOut) {
 
 LEASH_TEST(Race, CancelledFromOutsideItJoinsAll) {
   bool a = false, b = false;
-  EXPECT_FALSE(co_await with_timeout(1ms, race(endless(a), endless(b))));
+  cancel_source cs;
+  co_await with_scope([&](scope& s) -> task<> {
+    s.go([&]() -> task<> { EXPECT_FALSE(co_await with_cancel(cs, race(endless(a), endless(b)))); });
+    co_await parked("", "sleep", 2);
+    cs.cancel();
+  });
   EXPECT_TRUE(a);
   EXPECT_TRUE(b);
   EXPECT_EQ(num_goroutines(), 1u);
