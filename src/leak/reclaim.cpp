@@ -59,7 +59,7 @@ bool watch(goroutine_core* g) noexcept {
   g->refs.store(refs | ref_watch, std::memory_order_relaxed);
   return (refs & ref_watch) == 0;
 }
-/// Nobody else can ask why it was reclaimed.
+/// Somebody could ask why it was reclaimed: who has a handle, or its scope.
 bool may_be_asked(const goroutine_core* g) noexcept {
   return (g->refs.load(std::memory_order_relaxed) & ref_handle) != 0 || g->home->leaks_fail;
 }

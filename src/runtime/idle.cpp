@@ -323,13 +323,11 @@ goroutine_core* idle(worker& w) noexcept {
   for (;;) {
     poll_reactor(w, w.index);
     if (goroutine_core* g = take_completed(w)) return leave(rt, g);
-    if (spin) {
-      std::uint32_t const others = rt.idle.load(std::memory_order_relaxed);
-      std::uint32_t const spinners = (others & runtime::spinner_mask) / runtime::one_spinner;
-      // Where there is a reactor, nobody hears of events while it spins; and what others push wakes it in its place. Nor is
-      // there anything to be taken from others who all sleep.
-      bool const better_sleeps = rt.io.load(std::memory_order_relaxed) != nullptr;
-      if (spinners * 2 < rt.worker_count && !better_sleeps) {
+    // Where there is a reactor, nobody hears of events while it spins; and what others push wakes it in its place.
+    if (spin && rt.io.load(std::memory_order_relaxed) == nullptr) {
+      std::uint32_t const spinners =
+          (rt.idle.load(std::memory_order_relaxed) & runtime::spinner_mask) / runtime::one_spinner;
+      if (spinners * 2 < rt.worker_count) {
         rt.idle.fetch_add(runtime::one_spinner, std::memory_order_relaxed);
         goroutine_core* found = nullptr;
         w.left_some = false;

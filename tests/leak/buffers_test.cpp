@@ -10,23 +10,26 @@ using rx_t = receiver<int>;
 template <class T>
 using ends = std::pair<sender<T>, receiver<T>>;
 
+/// `start(s, twin)` starts "stuck"; in the twin also "keeper", which keeps it alive.
+template <class Start>
+task<> stuck_or_kept(const char* wait, Start start) {
+  for (bool twin : {false, true})
+    co_await examine([=]() -> task<> { co_await with_scope([=](scope& s) -> task<> { co_await start(s, twin); }); },
+                     twin ? std::vector<subject>{live_kernel, {"keeper", "sleep", live}, {"stuck", wait, live}}
+                          : std::vector<subject>{waiting_kernel, {"stuck", wait, core}});
+}
+
 /// An end of what "stuck" waits for lies in the buffer of a channel whose receiver only "stuck" holds. The twin: a
 /// sleeper could receive it.
 template <class T, class Make, class Value>
 task<> in_a_buffer(Make make, Value value) {
-  for (bool twin : {false, true})
-    co_await examine(
-        [=]() -> task<> {
-          co_await with_scope([=](scope& s) -> task<> {
-            auto [tx, rx] = channel<int>();
-            auto [in, out] = make();
-            EXPECT_TRUE(co_await in.send(value(std::move(tx))));
-            if (twin) s.go(named("keeper"), keep_asleep<receiver<T>>, out.dup());
-            s.go(named("stuck"), receive_holding<receiver<T>>, std::move(rx), std::move(out));
-          });
-        },
-        twin ? std::vector<subject>{live_kernel, {"keeper", "sleep", live}, {"stuck", "chan receive", live}}
-             : std::vector<subject>{waiting_kernel, {"stuck", "chan receive", core}});
+  co_await stuck_or_kept("chan receive", [=](scope& s, bool twin) -> task<> {
+    auto [tx, rx] = channel<int>();
+    auto [in, out] = make();
+    EXPECT_TRUE(co_await in.send(value(std::move(tx))));
+    if (twin) s.go(named("keeper"), keep_asleep<receiver<T>>, out.dup());
+    s.go(named("stuck"), receive_holding<receiver<T>>, std::move(rx), std::move(out));
+  });
 }
 static constexpr auto as_it_is = [](tx_t tx) { return tx; };
 LEASH_TEST_OF_LEAKS(Buffer, AFullOne) {
@@ -54,58 +57,40 @@ LEASH_TEST_OF_LEAKS(Buffer, OfVectorsOfEnds) {
                                              });
 }
 LEASH_TEST_OF_LEAKS(Buffer, OfAChannelInABlock) {
-  for (bool twin : {false, true})
-    co_await examine(
-        [=]() -> task<> {
-          co_await with_scope([=](scope& s) -> task<> {
-            auto [tx, rx] = channel<int>();
-            auto both = share<ends<tx_t>>(channel<tx_t>(unbounded));
-            EXPECT_TRUE(co_await both->first.send(std::move(tx)));
-            if (twin) s.go(named("keeper"), keep_asleep<shared<ends<tx_t>>>, both);
-            s.go(named("stuck"), receive_holding<shared<ends<tx_t>>>, std::move(rx), std::move(both));
-          });
-        },
-        twin ? std::vector<subject>{live_kernel, {"keeper", "sleep", live}, {"stuck", "chan receive", live}}
-             : std::vector<subject>{waiting_kernel, {"stuck", "chan receive", core}});
+  co_await stuck_or_kept("chan receive", [=](scope& s, bool twin) -> task<> {
+    auto [tx, rx] = channel<int>();
+    auto both = share<ends<tx_t>>(channel<tx_t>(unbounded));
+    EXPECT_TRUE(co_await both->first.send(std::move(tx)));
+    if (twin) s.go(named("keeper"), keep_asleep<shared<ends<tx_t>>>, both);
+    s.go(named("stuck"), receive_holding<shared<ends<tx_t>>>, std::move(rx), std::move(both));
+  });
 }
 LEASH_TEST_OF_LEAKS(Buffer, AChainOfBuffers) {
   // The sender lies in a buffer, the receiver of that in the next one's, and so on.
-  for (bool twin : {false, true})
-    co_await examine(
-        [=]() -> task<> {
-          co_await with_scope([=](scope& s) -> task<> {
-            auto [tx, rx] = channel<int>();
-            auto [in1, out1] = channel<tx_t>(2);
-            auto [in2, out2] = channel<receiver<tx_t>>(2);
-            auto [in3, out3] = channel<receiver<receiver<tx_t>>>(2);
-            using last = receiver<receiver<receiver<tx_t>>>;
-            EXPECT_TRUE(co_await in1.send(std::move(tx)));
-            EXPECT_TRUE(co_await in2.send(std::move(out1)));
-            EXPECT_TRUE(co_await in3.send(std::move(out2)));
-            if (twin) s.go(named("keeper"), keep_asleep<last>, out3.dup());
-            s.go(named("stuck"), receive_holding<last>, std::move(rx), std::move(out3));
-          });
-        },
-        twin ? std::vector<subject>{live_kernel, {"keeper", "sleep", live}, {"stuck", "chan receive", live}}
-             : std::vector<subject>{waiting_kernel, {"stuck", "chan receive", core}});
+  co_await stuck_or_kept("chan receive", [=](scope& s, bool twin) -> task<> {
+    auto [tx, rx] = channel<int>();
+    auto [in1, out1] = channel<tx_t>(2);
+    auto [in2, out2] = channel<receiver<tx_t>>(2);
+    auto [in3, out3] = channel<receiver<receiver<tx_t>>>(2);
+    using last = receiver<receiver<receiver<tx_t>>>;
+    EXPECT_TRUE(co_await in1.send(std::move(tx)));
+    EXPECT_TRUE(co_await in2.send(std::move(out1)));
+    EXPECT_TRUE(co_await in3.send(std::move(out2)));
+    if (twin) s.go(named("keeper"), keep_asleep<last>, out3.dup());
+    s.go(named("stuck"), receive_holding<last>, std::move(rx), std::move(out3));
+  });
 }
 LEASH_TEST_OF_LEAKS(Buffer, AReceiverThatLiesInItsOwnChannel) {
   // Nobody can take it out any more; the sender that waits for room waits for ever.
   struct self {
     receiver<self> rx;
   };
-  for (bool twin : {false, true})
-    co_await examine(
-        [=]() -> task<> {
-          co_await with_scope([=](scope& s) -> task<> {
-            auto [tx, rx] = channel<self>(1);
-            if (twin) s.go(named("keeper"), keep_asleep<receiver<self>>, rx.dup());
-            EXPECT_TRUE(co_await tx.send(self{std::move(rx)}));
-            s.go(named("stuck"), [](sender<self> tx) -> task<> { (void)co_await tx.send(self{}); }, std::move(tx));
-          });
-        },
-        twin ? std::vector<subject>{live_kernel, {"keeper", "sleep", live}, {"stuck", "chan send", live}}
-             : std::vector<subject>{waiting_kernel, {"stuck", "chan send", core}});
+  co_await stuck_or_kept("chan send", [=](scope& s, bool twin) -> task<> {
+    auto [tx, rx] = channel<self>(1);
+    if (twin) s.go(named("keeper"), keep_asleep<receiver<self>>, rx.dup());
+    EXPECT_TRUE(co_await tx.send(self{std::move(rx)}));
+    s.go(named("stuck"), [](sender<self> tx) -> task<> { (void)co_await tx.send(self{}); }, std::move(tx));
+  });
 }
 LEASH_TEST_OF_LEAKS(Buffer, OfAChannelWhoseEndsLieInItToo) {
   struct both {
@@ -113,41 +98,29 @@ LEASH_TEST_OF_LEAKS(Buffer, OfAChannelWhoseEndsLieInItToo) {
     sender<both> end;
     tx_t tx;
   };
-  for (bool twin : {false, true})
-    co_await examine(
-        [=]() -> task<> {
-          co_await with_scope([=](scope& s) -> task<> {
-            auto [tx, rx] = channel<int>();
-            auto [in, out] = channel<both>(1);
-            if (twin) s.go(named("keeper"), keep_asleep<receiver<both>>, out.dup());
-            auto end = in.dup();
-            EXPECT_TRUE(co_await in.send(both{std::move(out), std::move(end), std::move(tx)}));
-            s.go(named("stuck"), receive_holding<int>, std::move(rx), 0);
-          });
-        },
-        twin ? std::vector<subject>{live_kernel, {"keeper", "sleep", live}, {"stuck", "chan receive", live}}
-             : std::vector<subject>{waiting_kernel, {"stuck", "chan receive", core}});
+  co_await stuck_or_kept("chan receive", [=](scope& s, bool twin) -> task<> {
+    auto [tx, rx] = channel<int>();
+    auto [in, out] = channel<both>(1);
+    if (twin) s.go(named("keeper"), keep_asleep<receiver<both>>, out.dup());
+    auto end = in.dup();
+    EXPECT_TRUE(co_await in.send(both{std::move(out), std::move(end), std::move(tx)}));
+    s.go(named("stuck"), receive_holding<int>, std::move(rx), 0);
+  });
 }
 LEASH_TEST_OF_LEAKS(Buffer, OfTwoChannelsWhoseEndsLieInEachOther) {
   struct other {
     receiver<other> rx;
     tx_t tx;
   };
-  for (bool twin : {false, true})
-    co_await examine(
-        [=]() -> task<> {
-          co_await with_scope([=](scope& s) -> task<> {
-            auto [tx, rx] = channel<int>();
-            auto [in1, out1] = channel<other>(1);
-            auto [in2, out2] = channel<other>(1);
-            if (twin) s.go(named("keeper"), keep_asleep<receiver<other>>, out1.dup());
-            EXPECT_TRUE(co_await in1.send(other{std::move(out2), tx_t()}));
-            EXPECT_TRUE(co_await in2.send(other{std::move(out1), std::move(tx)}));
-            s.go(named("stuck"), receive_holding<int>, std::move(rx), 0);
-          });
-        },
-        twin ? std::vector<subject>{live_kernel, {"keeper", "sleep", live}, {"stuck", "chan receive", live}}
-             : std::vector<subject>{waiting_kernel, {"stuck", "chan receive", core}});
+  co_await stuck_or_kept("chan receive", [=](scope& s, bool twin) -> task<> {
+    auto [tx, rx] = channel<int>();
+    auto [in1, out1] = channel<other>(1);
+    auto [in2, out2] = channel<other>(1);
+    if (twin) s.go(named("keeper"), keep_asleep<receiver<other>>, out1.dup());
+    EXPECT_TRUE(co_await in1.send(other{std::move(out2), tx_t()}));
+    EXPECT_TRUE(co_await in2.send(other{std::move(out1), std::move(tx)}));
+    s.go(named("stuck"), receive_holding<int>, std::move(rx), 0);
+  });
 }
 LEASH_TEST_OF_LEAKS(Buffer, AnEndInASendThatWaits) {
   for (bool twin : {false, true})
