@@ -84,13 +84,7 @@ struct program::state {
     watch->leaked(r);
     if (!testing::is_unwatched(*watch)) return;
     std::string text = "leash: ";
-    if (r.size() <= described_at_once) {
-      std::ostringstream out;
-      out << r;
-      text += std::move(out).str();
-    } else {
-      text += std::to_string(r.size()) + " goroutines are leaked\n";
-    }
+    text += r.size() <= described_at_once ? as_text(r) : std::to_string(r.size()) + " goroutines are leaked\n";
     std::fputs(text.c_str(), stderr);
   }
 
