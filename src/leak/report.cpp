@@ -28,7 +28,7 @@ std::string site(std::source_location l) { return std::string(l.file_name()) + "
 
 std::string call_name(const goroutine_info& g) {
   std::string s = "goroutine " + std::to_string(g.id);
-  if (!g.name.empty()) s += " (" + g.name + ")";
+  if (!g.name.empty()) s += " (" + one_line(g.name) + ")";
   return s;
 }
 
@@ -235,6 +235,12 @@ const leak* leak_report::begin() const {
   return findings->leaks.data();
 }
 
+void write_leak(std::ostream& out, const leak& l) {
+  out << (l.role == leak_role::core ? "core" : "dependent") << ", "
+      << (l.grade == leak_grade::proven ? "proven" : "confined") << ": " << call_name(l.who) << " " << l.why << "\n";
+  write_goroutine(out, l.who, " (leaked)", "  ");
+}
+
 std::ostream& operator<<(std::ostream& out, const leak_report& r) {
   std::size_t const core = static_cast<std::size_t>(
       std::count_if(r.begin(), r.end(), [](const leak& l) { return l.role == leak_role::core; }));
@@ -242,10 +248,8 @@ std::ostream& operator<<(std::ostream& out, const leak_report& r) {
   out << r.size() << (r.size() == 1 ? " goroutine is" : " goroutines are") << " leaked: " << core << " core, "
       << r.size() - core << " dependent\n";
   for (const leak& l : r) {
-    out << "\n"
-        << (l.role == leak_role::core ? "core" : "dependent") << ", "
-        << (l.grade == leak_grade::proven ? "proven" : "confined") << ": " << call_name(l.who) << " " << l.why << "\n";
-    write_goroutine(out, l.who, " (leaked)", "  ");
+    out << "\n";
+    write_leak(out, l);
   }
   return out;
 }
@@ -308,7 +312,9 @@ std::string leak_report::to_dot() const {
     out << "  g" << l.who.id << " [label=";
     std::string text = call_name(l.who) + "\n" + l.who.wait;
     if (const frame_info* at = own_frame(l.who)) text += "\n" + at->file + ":" + std::to_string(at->line);
-    json_string(out, text);
+    std::string label;
+    append_json(label, text);
+    for (char c : label) out << (c == '&' ? "&amp;" : std::string_view(&c, 1));  // Graphviz knows XML's entities
     out << (l.role == leak_role::core ? ", color=red" : "") << "];\n";
   }
   std::vector<std::pair<std::uint64_t, std::uint64_t>> needs;

@@ -7,6 +7,7 @@
 
 #include "frozen.hpp"
 #include "sighting.hpp"
+#include "text.hpp"
 
 namespace leash {
 
@@ -66,11 +67,11 @@ void write_goroutine(std::ostream& out, const goroutine_info& g, std::string_vie
     out << " {";
     const char* separator = "";
     if (!g.name.empty()) {
-      out << "name: " << g.name;
+      out << "name: " << one_line(g.name);
       separator = ", ";
     }
     for (auto& [key, value] : g.labels) {
-      out << separator << key << ": " << value;
+      out << separator << one_line(key) << ": " << one_line(value);
       separator = ", ";
     }
     out << "}";
