@@ -319,4 +319,84 @@ LEASH_TEST_OF_LEAKS(Leak, ADaisyChainOfAThousandOnOneStuckOne) {
       {{"stuck", "chan receive", core}, {"link", "chan receive", dependent, leak_grade::proven, 1000}, waiting_kernel});
 }
 
+// The one ahead asks for more than there is, and gives up in the end: then the one behind gets the permit that is free.
+LEASH_TEST_OF_LEAKS(Live, WhoStandsInLineBehindOneThatMayGiveUp) {
+  for (bool gives_up : {false, true})
+    co_await examine(
+        [=]() -> task<> {
+          semaphore permits(2);
+          co_await with_scope([&](scope& s) -> task<> {
+            s.go(
+                named("holder"),
+                [](semaphore& permits) -> task<> {
+                  auto p = co_await permits.acquire();
+                  auto [tx, rx] = channel<int>();
+                  (void)co_await rx.recv();
+                },
+                std::ref(permits));
+            co_await parked("holder", "chan receive");
+            s.go(
+                named("ahead"),
+                [](semaphore& permits, bool gives_up) -> task<> {
+                  auto wait = [&]() -> task<> { auto p = co_await permits.acquire(2); };
+                  if (gives_up) {
+                    co_await with_timeout(1h, wait);
+                  } else {
+                    co_await wait();
+                  }
+                },
+                std::ref(permits), gives_up);
+            co_await parked("ahead", "semaphore");
+            s.go(
+                named("behind"), [](semaphore& permits) -> task<> { auto p = co_await permits.acquire(); },
+                std::ref(permits));
+          });
+        },
+        {{"kernel", "scope join", gives_up ? live : dependent},
+         {"holder", "chan receive", core},
+         {"ahead", "semaphore", gives_up ? live : dependent},
+         {"behind", "semaphore", gives_up ? live : dependent}});
+}
+
+// Rule 1: it is marked first, and cut when all contexts below have been marked too. The thread that looks holds that up.
+TEST(Live, WhoseContextHasEndedThoughNobodyHasCutItYet) {
+  run_at(
+      2,
+      []() -> task<> {
+        std::optional<context> ends;
+        std::atomic<context_core*> below = nullptr;
+        std::atomic<bool> held_up = false;
+        std::thread looker;
+        co_await with_scope([&](scope& s) -> task<> {
+          ends = this_context();
+          auto [tx, rx] = channel<int>();
+          s.go(named("stuck"), receive_holding<sender<int>>, std::move(rx), std::move(tx));
+          s.go(
+              named("below"),
+              [](std::atomic<context_core*>& below) -> task<> {
+                cancel_source cs;
+                co_await with_cancel(cs, [&]() -> task<> {
+                  below = this_context().node();
+                  co_await sleep(1h);
+                });
+              },
+              std::ref(below));
+          co_await parked("stuck", "chan receive");
+          co_await parked("below", "sleep");
+          EXPECT_EQ(count(find_leaks(), "stuck"), 1u);
+          looker = std::thread([&] {
+            spin_guard guard(below.load()->lock);
+            held_up = true;
+            while (ends->err() == context_error::none) std::this_thread::yield();
+            leak_report const r = find_leaks();
+            EXPECT_EQ(count(r, "stuck"), 0u) << text(r);
+          });
+          while (!held_up) co_await yield();
+          s.cancel();
+        });
+        looker.join();
+      },
+      leaks::are_expected);
+}
+
 }  // namespace leash::test::live_tests
