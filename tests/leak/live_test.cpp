@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "kernel.hpp"
+#include "leak/capability.hpp"
 
 namespace leash::test::live_tests {
 
@@ -397,6 +398,40 @@ TEST(Live, WhoseContextHasEndedThoughNobodyHasCutItYet) {
         looker.join();
       },
       leaks::are_expected);
+}
+
+// Rule 1: its last member has left, and nobody has woken it yet. The thread that looks holds that up.
+TEST(Live, WhoJoinsAScopeWhoseLastMemberHasJustLeft) {
+  run_at(2, []() -> task<> {
+    std::atomic<scope_core*> joined = nullptr;
+    std::atomic<bool> held_up = false;
+    std::thread looker;
+    co_await with_scope([&](scope& s) -> task<> {
+      s.go(
+          named("joiner"),
+          [](std::atomic<scope_core*>& joined, std::atomic<bool>& held_up) -> task<> {
+            co_await with_scope([&](scope& inner) -> task<> {
+              joined = static_cast<scope_core*>(this_context().node());
+              inner.go(
+                  [](std::atomic<bool>& held_up) -> task<> {
+                    while (!held_up) co_await yield();
+                  },
+                  std::ref(held_up));
+              co_return;
+            });
+          },
+          std::ref(joined), std::ref(held_up));
+      co_await parked("joiner", "scope join");
+      looker = std::thread([&] {
+        spin_guard guard(joined.load()->lock);
+        held_up = true;
+        while (members_of(joined) != 0) std::this_thread::yield();
+        leak_report const r = find_leaks();
+        EXPECT_EQ(r.size(), 0u) << text(r);
+      });
+    });
+    looker.join();
+  });
 }
 
 }  // namespace leash::test::live_tests
