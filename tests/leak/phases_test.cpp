@@ -172,16 +172,26 @@ TEST(Phases, OneOfItsLineageLeaves) {
   });
 }
 
-// Rule 2: served and woken, it is still where it was read; the one that did it has let go.
-TEST(Phases, AFriendSendsAndLetsGo) {
-  compare([](scope& s, what w, stage&) -> task<bool> {
+// Rule 2: it is served, puts its own end out of sight, and waits again; the one that served it has let go.
+TEST(Phases, WhoWasReadIsServedAndWaitsAgain) {
+  compare([](scope& s, what w, stage& all) -> task<bool> {
     auto [tx, rx] = channel<int>();
     tx_t of_friend = tx.dup();
-    auto waiter = s.go(named("waiter"), receive_holding<tx_t>, std::move(rx), std::move(tx));
+    auto waiter = s.go(
+        named("waiter"),
+        [](rx_t rx, tx_t tx, stage& all) -> task<> {
+          (void)co_await rx.recv();
+          all.hidden = std::make_unique<tx_t>(std::move(tx));
+          (void)co_await rx.recv();
+        },
+        std::move(rx), std::move(tx), std::ref(all));
     co_await parked("waiter", "chan receive");
     if (w == what::lets_go_before_the_pass) of_friend.drop();
     pass_in_two pass;
-    if (w == what::takes_it_meanwhile) EXPECT_EQ(of_friend.try_send(1), try_result::done);
+    if (w == what::takes_it_meanwhile) {
+      EXPECT_EQ(of_friend.try_send(1), try_result::done);
+      while (all.hidden == nullptr) co_await yield();
+    }
     of_friend.drop();
     co_return pass.leaked(waiter.core());
   });
