@@ -272,7 +272,8 @@ std::string leak_report::to_json() const {
     json_string(out, l.who.state);
     out << ", \"wait\": ";
     json_string(out, l.who.wait);
-    out << ", \"parent\": " << l.who.parent << ", \"spawned_at\": ";
+    out << ", \"since_ms\": " << l.who.waited.count() / 1'000'000 << ", \"parent\": " << l.who.parent
+        << ", \"spawned_at\": ";
     json_string(out, site(l.who.spawned_at));
     out << ", \"why\": ";
     json_string(out, l.why);
@@ -310,7 +311,7 @@ std::string leak_report::to_dot() const {
   out << "digraph leaks {\n  rankdir=LR;\n  node [shape=box, fontname=\"sans-serif\"];\n";
   for (const leak& l : *this) {
     out << "  g" << l.who.id << " [label=";
-    std::string text = call_name(l.who) + "\n" + l.who.wait;
+    std::string text = call_name(l.who) + "\n" + l.who.wait + age_of_wait(l.who);
     if (const frame_info* at = own_frame(l.who)) text += "\n" + at->file + ":" + std::to_string(at->line);
     std::string label;
     append_json(label, text);

@@ -58,11 +58,14 @@ bool is_library_file(std::string_view file) noexcept {
   return folder == "leash" || folder.ends_with("/leash");
 }
 
-void write_goroutine(std::ostream& out, const goroutine_info& g, std::string_view mark, std::string_view indent) {
+std::string age_of_wait(const goroutine_info& g) {
   auto const minutes = std::chrono::duration_cast<std::chrono::minutes>(g.waited).count();
-  out << indent << "goroutine " << g.id << " [" << (g.state == "waiting" ? g.wait : g.state) << mark;
-  if (g.state == "waiting" && minutes >= 1) out << ", " << minutes << " minutes";
-  out << "]";
+  return g.state == "waiting" && minutes >= 1 ? ", " + std::to_string(minutes) + " minutes" : std::string();
+}
+
+void write_goroutine(std::ostream& out, const goroutine_info& g, std::string_view mark, std::string_view indent) {
+  out << indent << "goroutine " << g.id << " [" << (g.state == "waiting" ? g.wait : g.state) << mark << age_of_wait(g)
+      << "]";
   if (!g.name.empty() || !g.labels.empty()) {
     out << " {";
     const char* separator = "";

@@ -175,6 +175,27 @@ LEASH_TEST_OF_LEAKS(Report, TellsManyHoldersByTheirIds) {
   });
 }
 
+TEST(Report, TellsHowLongEachHasWaited) {
+  testing::simulate(1, with_workers(1, leaks::are_expected), []() -> task<> {
+    co_await with_scope([](scope& s) -> task<> {
+      auto [tx, rx] = channel<int>();
+      s.go(named("old"), receive_holding<sender<int>>, std::move(rx), std::move(tx));
+      co_await sleep(59s);
+      auto const young = find_leaks();
+      CO_ASSERT_EQ(young.size(), 1u);
+      EXPECT_EQ(text(young).find("minutes"), std::string::npos) << text(young);
+      EXPECT_NE(young.to_json().find("\"since_ms\": 59000,"), std::string::npos) << young.to_json();
+      co_await sleep(5min);
+      auto const r = find_leaks();
+      EXPECT_NE(text(r).find("[chan receive (leaked), 5 minutes]"), std::string::npos) << text(r);
+      EXPECT_NE(r.to_json().find("\"since_ms\": 359000,"), std::string::npos) << r.to_json();
+      EXPECT_NE(r.to_dot().find("(old)\\nchan receive, 5 minutes\\n"), std::string::npos) << r.to_dot();
+      EXPECT_NE(r.to_svg().find("chan receive, 5 minutes<"), std::string::npos) << r.to_svg();
+      s.cancel();
+    });
+  });
+}
+
 // What a name or a label holds comes from anywhere: it neither breaks a line nor moves the terminal's cursor, and the formats
 // stay what they are.
 LEASH_TEST_OF_LEAKS(Report, ShowsNamesAndLabelsInOneLineEach) {
