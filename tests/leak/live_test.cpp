@@ -320,9 +320,10 @@ LEASH_TEST_OF_LEAKS(Leak, ADaisyChainOfAThousandOnOneStuckOne) {
       {{"stuck", "chan receive", core}, {"link", "chan receive", dependent, leak_grade::proven, 1000}, waiting_kernel});
 }
 
-// The one ahead asks for more than there is, and gives up in the end: then the one behind gets the permit that is free.
-LEASH_TEST_OF_LEAKS(Live, WhoStandsInLineBehindOneThatMayGiveUp) {
-  for (bool gives_up : {false, true})
+// The one ahead asks for more than there is. It may be served by another case, and leave: then the one behind gets the permit
+// that is free.
+LEASH_TEST_OF_LEAKS(Live, WhoStandsInLineBehindOneThatMayLeaveIt) {
+  for (bool may_leave : {false, true})
     co_await examine(
         [=]() -> task<> {
           semaphore permits(2);
@@ -336,27 +337,31 @@ LEASH_TEST_OF_LEAKS(Live, WhoStandsInLineBehindOneThatMayGiveUp) {
                 },
                 std::ref(permits));
             co_await parked("holder", "chan receive");
+            auto [tx, rx] = channel<int>();
             s.go(
                 named("ahead"),
-                [](semaphore& permits, bool gives_up) -> task<> {
-                  auto wait = [&]() -> task<> { auto p = co_await permits.acquire(2); };
-                  if (gives_up) {
-                    co_await with_timeout(1h, wait);
-                  } else {
-                    co_await wait();
-                  }
+                [](semaphore& permits, receiver<int> rx) -> task<> {
+                  (void)co_await select(permits.acquire(2), rx.recv());
                 },
-                std::ref(permits), gives_up);
-            co_await parked("ahead", "semaphore");
+                std::ref(permits), std::move(rx));
+            co_await parked("ahead", "select");
+            if (may_leave)
+              s.go(named("sender"), keep_asleep<sender<int>>, std::move(tx));
+            else
+              s.go(
+                  named("sender"),
+                  [](semaphore& permits, sender<int>) -> task<> { auto p = co_await permits.acquire(); },
+                  std::ref(permits), std::move(tx));
             s.go(
                 named("behind"), [](semaphore& permits) -> task<> { auto p = co_await permits.acquire(); },
                 std::ref(permits));
           });
         },
-        {{"kernel", "scope join", gives_up ? live : dependent},
+        {{"kernel", "scope join", may_leave ? live : dependent},
          {"holder", "chan receive", core},
-         {"ahead", "semaphore", gives_up ? live : dependent},
-         {"behind", "semaphore", gives_up ? live : dependent}});
+         {"ahead", "select", may_leave ? live : dependent},
+         {"sender", may_leave ? "sleep" : "semaphore", may_leave ? live : dependent},
+         {"behind", "semaphore", may_leave ? live : dependent}});
 }
 
 // Rule 1: it is marked first, and cut when all contexts below have been marked too. The thread that looks holds that up.
