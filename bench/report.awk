@@ -53,7 +53,7 @@ END {
     leash = median("leash" at); go = median("go" at); fiber = median("fiber" at)
     printf form, r, w, unit[r], figure(leash), figure(go), figure(fiber), times(go, leash), times(fiber, leash),
       verdict(r, w, leash, go)
-    if (r !~ /_1k_ms$|_10k_ms$|_100k_ms$/) {
+    if (r !~ /_1k_ms$|_10k_ms$|_100k_ms$|^reclaim_/) {
       entry[++entries] = sprintf("{\"name\": \"%s\", \"workers\": %d, \"unit\": \"%s\", ", r, w, unit[r]) \
         sprintf("\"leash\": %s, \"go\": %s, \"fiber\": %s}", literal(leash), literal(go), literal(fiber))
     }

@@ -91,6 +91,26 @@ const row ring_100k("find_leaks_ring_100k_ms", [] { return first_pass(ring, 100'
 const row chain_100k("find_leaks_chain_100k_ms", [] { return first_pass(chain, 100'000); });
 const row chain_1k("find_leaks_chain_1k_ms", [] { return first_pass(chain, 1000); });
 
+// Nanoseconds for each of n goroutines until what one reclaim unwinds, and what that frees, has ended and is joined.
+task<double> reclaimed(shape make, std::size_t n) {
+  n -= n % 2;
+  double took = 0;
+  co_await with_scope([&](scope& s) -> task<> {
+    (void)make(s, n);
+    co_await await_arrivals(n);
+    co_await leash::sleep(50ms);
+    const auto report = leash::find_leaks();
+    require(report.size() == n, "find_leaks: not as many leaks as were made");
+    auto start = clock::now();
+    require(co_await leash::reclaim(report) != 0, "reclaim: nobody was unwound");
+    co_await s.join();
+    took = ns_since(start) / static_cast<double>(n);
+  });
+  co_return took;
+}
+const row reclaim_pairs("reclaim_pairs_1m", [] { return reclaimed(pairs, count(million)); });
+const row reclaim_ring("reclaim_ring_1m", [] { return reclaimed(ring, count(million)); });
+
 // Delays in ns: how much later than asked a goroutine went on.
 struct delays {
   std::vector<std::uint32_t> samples;

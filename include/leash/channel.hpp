@@ -53,6 +53,12 @@ struct chan_node {
   chan_node* next = nullptr;
 };
 
+/// There are channels whose values may hold handles, so that passes look into their buffers.
+extern std::atomic<bool> any_deep_channel;
+LEASH_INLINE void note_deep_channel() noexcept {
+  if (!any_deep_channel.load(std::memory_order_relaxed)) any_deep_channel.store(true, std::memory_order_relaxed);
+}
+
 struct chan_core : object {
   std::atomic<std::uint32_t> senders{1}, receivers{1};
   std::atomic<std::uint32_t> sides{2};  // the channel lives until both are gone
@@ -69,7 +75,16 @@ struct chan_core : object {
   // Of the list, which the leak marker reads without the lock: odd while it is changed, then the next even number.
   std::atomic<std::uint32_t> stamp{0};
 
-  chan_core(std::size_t n, std::source_location where) noexcept : object(object_type::channel, where), capacity(n) {}
+  /// holds_nothing: no handle can lie in its values.
+  chan_core(std::size_t n, bool holds_nothing, std::source_location where) noexcept
+      : object(object_type::channel, where), capacity(n) {
+    plain = holds_nothing;
+    if (holds_nothing) return;
+    gave_up.leave();  // in this pass the slot may have been another channel's, whose list was read
+    note_deep_channel();
+  }
+  // Nor does the list look unchanged while the next channel is being made here.
+  ~chan_core() { stamp.store(stamp.load(std::memory_order_relaxed) | 1, std::memory_order_relaxed); }
   /// No value will come any more. Acquire: what the last sender did before it went.
   bool ended() const noexcept {
     return closed.load(std::memory_order_relaxed) || senders.load(std::memory_order_acquire) == 0;
@@ -108,7 +123,8 @@ struct chan : chan_core {
   std::unique_ptr<cell[]> ring;  // plain and bounded
   std::size_t head = 0;          // of the ring: the next to take
 
-  chan(std::size_t n, bool bounded, std::source_location where) : chan_core(n, where) {
+  chan(std::size_t n, bool bounded, std::source_location where)
+      : chan_core(n, std::is_trivially_destructible_v<T>, where) {
     if (plain && bounded && n != 0) ring.reset(new cell[n]);
   }
   ~chan() { free_list(first); }

@@ -50,7 +50,10 @@ struct fan_core : chan_core {
   using value_type = T;
   using node = fan_node<T>;
 
-  fan_core(std::size_t n, chan_kind k, std::source_location where) noexcept : chan_core(n, where) { kind = k; }
+  fan_core(std::size_t n, chan_kind k, std::source_location where) noexcept
+      : chan_core(n, std::is_trivially_destructible_v<T>, where) {
+    kind = k;
+  }
   ~fan_core() { free_list(first); }
   static void free_list(chan_node* n) noexcept {
     while (n != nullptr) delete static_cast<node*>(std::exchange(n, n->next));

@@ -100,6 +100,9 @@ inline constexpr std::uint8_t ref_running = 1;
 inline constexpr std::uint8_t ref_handle = 2;
 inline constexpr std::uint8_t ref_watch = 4;  // a reclaim waits for its end
 
+// killed
+inline constexpr std::uint8_t killed_and_noted = 2;  // see note_reclaimed
+
 #if LEASH_SENTINEL
 /// Ends the program if g was proved leaked and is about to be woken by anything but an unwinding.
 LEASH_COLD void sentinel(goroutine_core* g) noexcept;
@@ -154,7 +157,7 @@ struct goroutine_core {
   std::atomic<std::uint8_t> refs{ref_running | ref_handle};  // changed under join_lock_of(this), but by the last one
   std::uint8_t shard = 0;
   std::uint8_t bits = 0;
-  std::atomic<std::uint8_t> killed{0};  // reclaimed: nothing but clean-up runs any more
+  std::atomic<std::uint8_t> killed{0};  // not 0: reclaimed, nothing but clean-up runs any more
 #if LEASH_SENTINEL
   // Written by a pass at any time, so also while the next goroutine is made in this slot.
   survivor<std::uint64_t> judged;     // the park word for which it was proved leaked; the same word never comes again

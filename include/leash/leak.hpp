@@ -21,12 +21,22 @@ enum class leak_role : std::uint8_t { core, dependent };
 /// family.
 enum class leak_grade : std::uint8_t { proven, confined };
 
+/// What a verdict takes for granted of how the program uses references, beside what handles count (docs/design/premises.md).
+enum class leak_premise : std::uint8_t {
+  frames,  // handles in a frame are used by reference only by its goroutine, those it started and their callbacks
+  tracked_memory,  // who refers to a part of a tracked value has a handle to it, or borrows from somebody who has
+  contexts,        // contexts end by deadlines, sources, and the owners and members of scopes
+  confinement,     // as `frames`, of events and conditions, which have no handles
+};
+const char* name_of(leak_premise) noexcept;
+
 /// A goroutine whose wait nothing the program can still do will complete.
 struct leak {
   goroutine_info who;
   leak_role role;  // core: part of a terminal knot; dependent: waits, directly or not, for the core
   leak_grade grade;
-  std::string why;  // what it waits for, who holds what could complete it, and why they cannot
+  std::string why;                     // what it waits for, who holds what could complete it, and why they cannot
+  std::vector<leak_premise> premises;  // those of this verdict itself; whom it waits for has its own
 };
 
 struct leak_findings;  // the marker's own
@@ -95,7 +105,8 @@ class [[nodiscard]] reclaim_operation : public operation_base {
 /// one that was cancelled; with scope_options::leaks_fail both throw leaked_error.
 ///
 /// Victims: the core goroutines of the report that have no live descendants, one of each knot (the newest); the root
-/// never. What they free may wake others: look again.  Returns: how many ended.
+/// never. One that another reclaim unwinds is that one's. What they free may wake others: look again.
+/// Returns: how many ended.
 inline reclaim_operation reclaim(const leak_report& r, const reclaim_options& o = {}) {
   return reclaim_operation(r, o);
 }

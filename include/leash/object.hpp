@@ -31,10 +31,10 @@ enum class object_type : std::uint8_t {
 /// and read whatever became of it.
 struct object : arena::allocated<arena::kind::object> {
   std::atomic<object_type> type{object_type::none};
-  // Of a block or pool; they lie here because there is room.
+  // Of a block, pool or channel; they lie here because there is room.
   bool sole = false;    // no second handle can own it
-  bool plain = false;   // its value has no destructor: it holds no handle
-  pass_note<> gave_up;  // a handle to it, or memory of a pool
+  bool plain = false;   // its values have no destructor: they hold no handles
+  pass_note<> gave_up;  // a handle to it, or memory of a pool; of a channel: it was made
   std::source_location made_at;
 
   explicit object(object_type t, std::source_location where = {}) noexcept : made_at(where) {

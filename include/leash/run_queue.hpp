@@ -1,9 +1,9 @@
 // A worker's bounded queue of runnable goroutines: one owner at the tail, the owner and thieves at the head.
 //
-// head and tail count up for ever; slot i % capacity. Only the owner writes tail; every taker moves head by CAS.
+// head and tail count up for ever; slot i % capacity. Only the owner writes tail; every taker moves head by CAS, but for
+// an owner that no thief can be beside.
 //  Q1. Slots head..tail-1 are full. A taker reads a slot before its CAS; the CAS fails if the slot was taken meanwhile,
-//  and the
-//      owner does not overwrite a slot before it has seen the head beyond it.
+//  and the owner does not overwrite a slot before it has seen the head beyond it.
 // Rejected: a Chase-Lev deque, whose owner takes the newest: it is one CAS cheaper at times, but not first in first
 // out.
 #pragma once
@@ -30,9 +30,14 @@ class run_queue {
     tail_.store(tail + 1, std::memory_order_release);
     return true;
   }
-  /// Owner only. Null: empty.
-  LEASH_INLINE T* pop() noexcept {
+  /// Owner only. Null: empty. alone: there are no thieves.
+  LEASH_INLINE T* pop(bool alone = false) noexcept {
     std::uint32_t head = head_.load(std::memory_order_acquire);
+    if (alone) {
+      if (head == tail_.load(std::memory_order_relaxed)) return nullptr;
+      head_.store(head + 1, std::memory_order_relaxed);
+      return slots_[head % Capacity].load(std::memory_order_relaxed);
+    }
     for (;;) {
       if (head == tail_.load(std::memory_order_relaxed)) return nullptr;
       T* item = slots_[head % Capacity].load(std::memory_order_relaxed);

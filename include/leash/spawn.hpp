@@ -4,6 +4,7 @@
 #include <functional>
 #include <leash/body.hpp>
 #include <leash/context.hpp>
+#include <leash/signature.hpp>
 #include <memory>
 #include <source_location>
 #include <span>
@@ -65,6 +66,14 @@ struct aligned_apart {
     return std::invoke(*held, std::forward<A>(a)...);
   }
 };
+template <class F>
+F& callable_in(F& f) noexcept {
+  return f;
+}
+template <class F>
+F& callable_in(aligned_apart<F>& f) noexcept {
+  return *f.held;
+}
 template <class T>
 struct kept_argument<aligned_apart<T>> {
   using type = T;
@@ -115,9 +124,12 @@ struct goroutine_block : goroutine_of<body_t<F, kept_t<Args>...>> {
         adopt(g, std::move(std::get<0>(self.call)));
       } else {
         using raw = decltype(self.invoke(std::index_sequence_for<Args...>{}));
-        if constexpr (is_task<std::remove_cvref_t<raw>>) {
+        constexpr bool gives_task = is_task<std::remove_cvref_t<raw>>;
+        if constexpr (gives_task &&
+                      !may_make_temporaries<std::remove_reference_t<decltype(callable_in(std::declval<F&>()))>,
+                                            kept_t<Args>...>()) {
           adopt(g, self.invoke(std::index_sequence_for<Args...>{}));
-        } else if constexpr (operation<raw>) {
+        } else if constexpr (gives_task || operation<raw>) {
           adopt(g, self.await_it());
         } else if constexpr (std::is_void_v<raw>) {
           self.invoke(std::index_sequence_for<Args...>{});
@@ -160,7 +172,26 @@ struct goroutine_block : goroutine_of<body_t<F, kept_t<Args>...>> {
   decltype(auto) invoke(std::index_sequence<I...>) {
     return std::invoke(std::get<0>(call), kept_argument<Args>::pass(std::get<I + 1>(call))...);
   }
-  task<R> await_it() { co_return co_await invoke(std::index_sequence_for<Args...>{}); }
+  template <std::size_t I>
+  decltype(auto) argument() noexcept {
+    return kept_argument<std::tuple_element_t<I, std::tuple<Args...>>>::pass(std::get<I + 1>(call));
+  }
+  // Called here, and not by std::invoke: what the call makes of the arguments lives as long as what it returns is awaited.
+  template <std::size_t... I>
+  task<R> await_it(std::index_sequence<I...>) {
+    co_return co_await callable_in(std::get<0>(call))(argument<I>()...);
+  }
+  template <std::size_t... I>
+  task<R> await_member(std::index_sequence<0, I...>) {
+    co_return co_await (member_owner<F>(argument<0>()).*std::get<0>(call))(argument<I>()...);
+  }
+  task<R> await_it() {
+    if constexpr (std::is_member_function_pointer_v<F>) {
+      return await_member(std::index_sequence_for<Args...>{});
+    } else {
+      return await_it(std::index_sequence_for<Args...>{});
+    }
+  }
   static void adopt(goroutine_core* g, task<R> t) {
     auto frame = std::move(t).release();
     if (!frame) awaited_empty_task(g->spawned_at);

@@ -8,8 +8,8 @@
 // goroutine that waits in the next slot of a worker that does not get on, and for timers that are due on one. When all
 // sleep it sleeps until the earliest timer, or for ever: an idle program uses no processor time.
 //
-// If there is a reactor (reactor.hpp), one sleeper waits in that instead of on its futex: it has the *seat*. Busy workers
-// use the reactor now and then while nobody has it.
+// If there is a reactor (reactor.hpp), a sleeper waits in its place there instead of on its futex. A busy worker polls its
+// place now and then; the sentry polls those of workers that do not get on.
 //
 // Waking: a goroutine made runnable goes to the waker's next slot, and no worker is woken for it if a sentry is on
 // watch. What it pushes out goes to the queue, and one sleeping worker is woken unless some worker is looking for work
@@ -83,11 +83,11 @@ struct worker {
 
   alignas(64) std::atomic<std::uint32_t> wake_word{0};  // futex: 1 asks it to get up
   worker* next_sleeper = nullptr;
-  std::uint32_t poll = 0;                     // microseconds between two looks as sentry
-  bool asleep = false;                        // under runtime::idle_lock
-  std::uint64_t lingered_steps = UINT64_MAX;  // of all workers, when it last went to sleep outside of the reactor
+  std::uint32_t poll = 0;  // microseconds between two looks as sentry
+  // Under runtime::idle_lock, while it sleeps:
+  bool asleep = false;
+  bool in_place = false;  // in the reactor, not on its futex
   bool in_reactor = false;
-  std::uint32_t polls_seen = 0;         // runtime::polls when it last polled, or asked whether others do
   goroutine_core* completed = nullptr;  // claimed in the reactor, by `next`: runnable when that has returned
   goroutine_core* last_completed = nullptr;
 
@@ -163,11 +163,12 @@ struct runtime {
   // idle: bits 0..11 sleeping workers, 12..23 workers looking for work, 24 a sentry is on watch
   alignas(64) std::atomic<std::uint32_t> idle{0};
   std::mutex idle_lock;
-  worker* sleepers = nullptr;           // under idle_lock
-  worker* sentry = nullptr;             // under idle_lock; a sleeper
-  std::atomic<worker*> seat{nullptr};   // written under idle_lock: the sleeper that waits in the reactor
-  std::int64_t seat_until = INT64_MAX;  // under idle_lock: when it gets up by itself
-  std::atomic<std::uint32_t> polls{0};  // looks at the reactor and waits in it, mod 2^32; written in its turn
+  worker* sleepers = nullptr;  // under idle_lock
+  worker* sentry = nullptr;    // under idle_lock; a sleeper
+  // Written under idle_lock: the reactor wakes some sleeper each millisecond, which looks around.
+  std::atomic<bool> ticking{false};
+  std::int64_t looked_at = 0;               // under idle_lock, as the next
+  std::uint64_t looked_steps = UINT64_MAX;  // steps() at that time
   std::atomic<std::int64_t> sentry_until{
       INT64_MAX};                                  // written under idle_lock: when it looks up next; without one never
   std::atomic<std::int64_t> quiet_again{0};        // no quiet check before: it may be dear
@@ -269,7 +270,7 @@ void carry_error(goroutine_core*, std::exception_ptr) noexcept;
 std::exception_ptr take_carried(goroutine_core*) noexcept;
 
 /// Keeps why g is being reclaimed, as long as its slot: it may be asked for by its scope and its handle.
-void note_reclaimed(const goroutine_core* g, std::exception_ptr why);
+void note_reclaimed(goroutine_core* g, std::exception_ptr why);
 /// Null: it was not.
 std::exception_ptr reclaimed_because(const goroutine_core*) noexcept;
 

@@ -195,6 +195,25 @@ bool joins_others(const graph& g, std::uint32_t node) {
 
 std::string explainer::why_leaked(std::uint32_t node) { return teller(g_, node, infos_, *this).leaked(); }
 
+std::vector<leak_premise> explainer::premises_of(std::uint32_t node) {
+  bool uses[4]{};
+  auto use = [&](leak_premise p) { uses[static_cast<std::size_t>(p)] = true; };
+  if ((g_.flags[node] & node_flag::confined) != 0) use(leak_premise::confinement);
+  g_.for_each_wait(node, [&](const graph_wait& w) {
+    if (w.which == graph_wait::joins || w.which == graph_wait::frames) return;
+    object_type const type = g_.objects[w.object].type();
+    if (type == object_type::cancel_source || w.which == graph_wait::cancels) use(leak_premise::contexts);
+    if (w.which > 1) return;
+    if (has_contents(type)) use(leak_premise::tracked_memory);  // an event or condition lies there
+    for (std::uint32_t holder : holders(w.object, w.which))
+      use(g_.kind_of(holder) == node_kind::goroutine ? leak_premise::frames : leak_premise::tracked_memory);
+  });
+  std::vector<leak_premise> all;
+  for (std::uint8_t p = 0; p < std::size(uses); ++p)
+    if (uses[p]) all.push_back(static_cast<leak_premise>(p));
+  return all;
+}
+
 std::uint64_t explainer::rank(std::uint32_t node, int depth) const {
   constexpr std::uint64_t memory = std::uint64_t{1} << 63;
   if (g_.kind_of(node) == node_kind::goroutine) {
@@ -277,7 +296,8 @@ live_reason why_live(const graph& g, std::uint32_t node, bool in_words) {
       }
       auto const all = g.holders_of(w.object);
       for (auto h = all.rbegin(); h != all.rend(); ++h) {
-        if (h->which != which || !(g.flags[h->node] & node_flag::used)) continue;
+        // (What it holds itself it can use when something else has woken it.)
+        if (h->which != which || h->node == node || !(g.flags[h->node] & node_flag::used)) continue;
         if (g.kind_of(h->node) != node_kind::goroutine) {
           better(0.5, [&] {
             return std::string("live only because a ") + noun + " of the " + what() +

@@ -22,6 +22,8 @@ class explainer {
 
   /// Why nobody can complete what a leaked node waits for.
   std::string why_leaked(std::uint32_t node);
+  /// What that takes for granted, each once.
+  std::vector<leak_premise> premises_of(std::uint32_t node);
 
   /// The nodes that hold capabilities of a class of an object, the first 9 of them: goroutines by their ids, then memory
   /// by the ids of those that reach it. (The graph has them as they lie in memory, which differs from run to run.)

@@ -143,7 +143,10 @@ class marker {
         });
     for (std::uint32_t i = g_.goroutines(); i < g_.nodes(); ++i) {
       if (g_.kind_of(i) == node_kind::contents) continue;  // they are as frozen as the handles to them
-      if (frozen::read(g_.object_at<chan_core>(g_.object_of(i))->stamp) != g_.words[i]) now_live(i);
+      auto* c = g_.object_at<chan_core>(g_.object_of(i));
+      bool const same_list = frozen::read(c->stamp) == g_.words[i];
+      std::atomic_thread_fence(std::memory_order_acquire);
+      if (!same_list || frozen::read(c->gave_up.number()) == g_.pass) now_live(i);
     }
   }
 

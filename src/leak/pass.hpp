@@ -91,7 +91,7 @@ struct live_reason {
 live_reason why_live(const graph&, std::uint32_t node, bool in_words = true);
 
 /// The core goroutines of a report that a reclaim unwinds; killed by this call. Each holds a ref_watch.
-std::vector<std::pair<goroutine_core*, std::uint64_t>> kill_victims(const leak_report&, const reclaim_options&);
+std::vector<goroutine_core*> kill_victims(const leak_report&, const reclaim_options&);
 /// Kills all that the report names, for a runtime that can do nothing any more. How many go on, to unwind.
 std::size_t kill_all(const leak_report&);
 

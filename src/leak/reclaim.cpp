@@ -29,70 +29,116 @@ LEASH_READS_FROZEN static bool can_be_cut(const goroutine_core* g, std::uint64_t
   }
 }
 
-/// Marks g as reclaimed and, if its wait can be cut, hands it to a worker to unwind. False: that cannot be, or it moved.
-/// A victim keeps why, for its scope and its handle.
-static bool kill(goroutine_core* g, std::uint64_t word, std::exception_ptr why) noexcept {
+namespace {
+
+void mark_killed(goroutine_core* g) noexcept {
+  if (g->killed.load(std::memory_order_relaxed) == 0) g->killed.store(1, std::memory_order_release);
+}
+
+/// If g's wait can be cut, marks g as reclaimed and hands it to a worker to unwind. False: that cannot be, or it moved.
+/// `before` is called with g claimed.
+template <class Before>
+bool kill(goroutine_core* g, std::uint64_t word, Before before) noexcept {
   forget_verdicts();
   reclaimed_anything.store(true, std::memory_order_relaxed);
-  if (!can_be_cut(g, word)) {
-    // It goes on unwinding when its members have ended.
-    if (g->park.load(std::memory_order_acquire) == word) g->killed.store(1, std::memory_order_release);
+  if (!can_be_cut(g, word) ||
+      !g->park.compare_exchange_strong(word, next_epoch(word, park_state::active), std::memory_order_acq_rel))
     return false;
-  }
-  if (!g->park.compare_exchange_strong(word, next_epoch(word, park_state::active), std::memory_order_acq_rel))
-    return false;
-  g->killed.store(1, std::memory_order_relaxed);
-  if (why != nullptr) {
-    {
-      spin_guard guard(join_lock_of(g));
-      g->refs.store(g->refs.load(std::memory_order_relaxed) | ref_watch, std::memory_order_relaxed);
-    }
-    note_reclaimed(g, std::move(why));
-  }
+  mark_killed(g);
+  before(g);
   g->bits |= g_cut;
   schedule_last(g);
   return true;
 }
 
-std::vector<std::pair<goroutine_core*, std::uint64_t>> kill_victims(const leak_report& r, const reclaim_options& o) {
-  std::vector<std::pair<goroutine_core*, std::uint64_t>> victims;
-  if (r.findings == nullptr) return victims;
-  leak_findings& f = *r.findings;
-  auto const& ids = f.ids();
-  // One of each knot: the newest that may be chosen. The order of ids makes the choice the same in every run of a
-  // schedule.
-  std::unordered_map<std::uint32_t, std::size_t> chosen;
-  for (std::size_t d = 0; d < f.pass.core; ++d) {
-    std::uint32_t const node = f.pass.dead[d];
-    goroutine_core* g = f.pass.known.goroutine_at(node);
+/// Counts who waits for g's end, unless another reclaim does already: who unwinds can be leaked again, at the re-lock of a
+/// condition's wait.
+bool watch(goroutine_core* g) noexcept {
+  spin_guard guard(join_lock_of(g));
+  std::uint8_t const refs = g->refs.load(std::memory_order_relaxed);
+  g->refs.store(refs | ref_watch, std::memory_order_relaxed);
+  return (refs & ref_watch) == 0;
+}
+/// Nobody else can ask why it was reclaimed.
+bool may_be_asked(const goroutine_core* g) noexcept {
+  return (g->refs.load(std::memory_order_relaxed) & ref_handle) != 0 || g->home->leaks_fail;
+}
+
+/// They lie about in memory, and each is looked at in turn.
+constexpr std::size_t ahead = 8;
+void fetch(const goroutine_core* g) noexcept {
+  for (std::size_t at = 0; at < sizeof(goroutine_core); at += 64)
+    __builtin_prefetch(reinterpret_cast<const std::byte*>(g) + at, 1);
+}
+
+struct victim {
+  std::uint64_t id = 0;  // 0: none
+  std::uint32_t node = 0;
+};
+
+/// Of each knot the newest that may be chosen, in the order of ids: the same in every run of a schedule.
+std::vector<victim> choose_victims(const leak_pass& pass, const reclaim_options& o) {
+  std::vector<victim> newest;  // by knot; they are numbered from the top down
+  newest.reserve(pass.core / 2);
+  for (std::size_t d = 0; d < pass.core; ++d) {
+    std::uint32_t const node = pass.dead[d];
+    goroutine_core* g = pass.known.goroutine_at(node);
+    if (d + ahead < pass.core) fetch(pass.known.goroutine_at(pass.dead[d + ahead]));
     runtime* rt = runtime_at(frozen::read(g->runtime_index));
-    if (rt == nullptr || g == rt->root || (f.pass.known.flags[node] & node_flag::lent) ||
-        !can_be_cut(g, f.pass.known.words[node]))
+    if (rt == nullptr || g == rt->root || (pass.known.flags[node] & node_flag::lent) ||
+        !can_be_cut(g, pass.known.words[node]))
       continue;
-    if ((f.pass.known.flags[node] & node_flag::confined) && !o.confined) continue;
+    if ((pass.known.flags[node] & node_flag::confined) && !o.confined) continue;
     if (is_unreclaimable(g)) continue;
-    auto [it, fresh] = chosen.try_emplace(f.pass.component[node], d);
-    if (!fresh && ids[it->second] < ids[d]) it->second = d;
+    std::uint32_t const knot = UINT32_MAX - pass.component[node];
+    if (knot >= newest.size()) newest.resize(knot + 1);
+    if (std::uint64_t const id = frozen::read(g->id); newest[knot].id < id) newest[knot] = {id, node};
   }
-  std::vector<std::size_t> in_order;
-  for (auto& [component, d] : chosen) in_order.push_back(d);
-  std::sort(in_order.begin(), in_order.end(), [&](std::size_t a, std::size_t b) { return ids[a] < ids[b]; });
-  if (in_order.empty()) return victims;
-  std::unordered_map<std::size_t, const leak*> told;
-  if (r.size() <= described_at_once)
-    for (std::size_t k = 0; k < f.order.size(); ++k) told.emplace(f.order[k], &f.leaks[k]);
-  for (std::size_t d : in_order) {
-    std::uint32_t const node = f.pass.dead[d];
-    goroutine_core* g = f.pass.known.goroutine_at(node);
-    auto const described = told.find(d);
-    std::string const what =
-        described != told.end()
+  std::erase_if(newest, [](const victim& v) { return v.id == 0; });
+  auto const by_id = [](const victim& a, const victim& b) { return a.id < b.id; };
+  if (!std::is_sorted(newest.begin(), newest.end(), by_id)) std::sort(newest.begin(), newest.end(), by_id);
+  return newest;
+}
+
+/// Why goroutines were reclaimed, in words.
+class reasons {
+ public:
+  explicit reasons(const leak_report& r) : report_(r) {
+    if (r.size() <= described_at_once)
+      for (const leak& l : r) told_.emplace(l.who.id, &l);
+  }
+  std::exception_ptr why(std::uint64_t id) const {
+    auto const described = told_.find(id);
+    return std::make_exception_ptr(leaked_error(
+        described != told_.end()
             ? call_name(described->second->who) + " was leaked, and reclaimed: it " + described->second->why
-            : "goroutine " + std::to_string(ids[d]) + " was leaked, and reclaimed";
-    if (kill(g, f.pass.known.words[node], std::make_exception_ptr(leaked_error(what, r))))
-      victims.emplace_back(g, ids[d]);
+            : "goroutine " + std::to_string(id) + " was leaked, and reclaimed",
+        report_));
   }
-  return victims;
+
+ private:
+  const leak_report& report_;
+  std::unordered_map<std::uint64_t, const leak*> told_;
+};
+
+}  // namespace
+
+std::vector<goroutine_core*> kill_victims(const leak_report& r, const reclaim_options& o) {
+  std::vector<goroutine_core*> killed;
+  if (r.findings == nullptr) return killed;
+  const leak_pass& pass = r.findings->pass;
+  std::vector<victim> const victims = choose_victims(pass, o);
+  reasons const told(r);
+  killed.reserve(victims.size());
+  for (std::size_t k = 0; k < victims.size(); ++k) {
+    if (k + ahead < victims.size()) fetch(pass.known.goroutine_at(victims[k + ahead].node));
+    victim const v = victims[k];
+    kill(pass.known.goroutine_at(v.node), pass.known.words[v.node], [&](goroutine_core* g) {
+      if (watch(g)) killed.push_back(g);
+      if (may_be_asked(g)) note_reclaimed(g, told.why(v.id));
+    });
+  }
+  return killed;
 }
 
 std::size_t kill_all(const leak_report& r) {
@@ -104,7 +150,13 @@ std::size_t kill_all(const leak_report& r) {
   for (bool begun : {false, true})
     for (std::uint32_t i : f.pass.dead) {
       goroutine_core* const g = f.pass.known.goroutine_at(i);
-      if ((frozen::read(g->leaf) != nullptr) == begun) n += kill(g, f.pass.known.words[i], nullptr);
+      std::uint64_t const word = f.pass.known.words[i];
+      if ((frozen::read(g->leaf) != nullptr) != begun) continue;
+      if (kill(g, word, [](goroutine_core*) {})) {
+        ++n;
+      } else if (g->park.load(std::memory_order_acquire) == word) {
+        mark_killed(g);  // it unwinds when its members have ended
+      }
     }
   return n;
 }
@@ -121,8 +173,8 @@ leak_report reclaimed(const goroutine_core* g) {
 
 namespace {
 
-bool ended(const std::pair<goroutine_core*, std::uint64_t>& v) noexcept {
-  return state_of(v.first->park.load(std::memory_order_acquire)) == park_state::done;
+bool ended(const goroutine_core* g) noexcept {
+  return state_of(g->park.load(std::memory_order_acquire)) == park_state::done;
 }
 
 // Waits for the end of a goroutine that the caller holds a ref_watch of.
@@ -133,7 +185,7 @@ struct end_operation : operation_base {
       what = reinterpret_cast<object*>(op.target);
     }
     spin_lock& lock() noexcept { return join_lock_of(target_); }
-    bool claim() noexcept { return state_of(target_->park.load(std::memory_order_acquire)) == park_state::done; }
+    bool claim() noexcept { return ended(target_); }
     void complete() const noexcept {}
     void enqueue() noexcept { push_joiner(target_, this); }
     void remove() noexcept { remove_joiner(target_, this); }
@@ -149,13 +201,24 @@ struct end_operation : operation_base {
   explicit end_operation(goroutine_core* g) noexcept : target(g) {}
 };
 
-struct watched {
-  std::vector<std::pair<goroutine_core*, std::uint64_t>> all;
-  explicit watched(std::vector<std::pair<goroutine_core*, std::uint64_t>> v) : all(std::move(v)) {}
+// Those of whom the caller holds a ref_watch.
+class watched {
+ public:
+  explicit watched(std::vector<goroutine_core*> v) : all_(std::move(v)) {}
   watched(watched&&) = default;
   ~watched() {
-    for (auto& v : all) drop_ref(v.first, ref_watch);
+    for (goroutine_core* g : all_) drop_ref(g, ref_watch);
   }
+  goroutine_core* next() const noexcept { return all_.empty() ? nullptr : all_.back(); }
+  /// It has ended.
+  void drop_next() noexcept {
+    drop_ref(all_.back(), ref_watch);
+    all_.pop_back();
+  }
+  std::size_t size() const noexcept { return all_.size(); }
+
+ private:
+  std::vector<goroutine_core*> all_;
 };
 
 }  // namespace
@@ -163,8 +226,10 @@ struct watched {
 task<std::size_t> reclaim_operation::as_task() {
   return [](leak_report r, reclaim_options o) -> task<std::size_t> {
     watched victims(kill_victims(r, o));
-    for (auto& v : victims.all) co_await end_operation(v.first);
-    co_return victims.all.size();
+    std::size_t const all = victims.size();
+    for (; goroutine_core* g = victims.next(); victims.drop_next())
+      if (!ended(g)) co_await end_operation(g);
+    co_return all;
   }(std::move(report_), options_);
 }
 
@@ -172,9 +237,10 @@ std::size_t reclaim_operation::wait() {
   if (this_worker != nullptr)
     throw_misuse("reclaim(...).wait() blocks its thread: on a worker co_await the operation instead");
   watched victims(kill_victims(report_, options_));
-  while (!std::all_of(victims.all.begin(), victims.all.end(), ended))
-    std::this_thread::sleep_for(std::chrono::microseconds(100));
-  return victims.all.size();
+  std::size_t const all = victims.size();
+  for (; goroutine_core* g = victims.next(); victims.drop_next())
+    while (!ended(g)) std::this_thread::sleep_for(std::chrono::microseconds(100));
+  return all;
 }
 
 }  // namespace leash

@@ -9,6 +9,7 @@
 
 #include "../observe/frozen.hpp"
 #include "../observe/looking.hpp"
+#include "../observe/text.hpp"
 #include "paint.hpp"
 
 namespace leash {
@@ -16,35 +17,9 @@ namespace leash {
 namespace {
 
 void json_string(std::ostream& out, std::string_view s) {
-  out << '"';
-  for (char c : s) {
-    switch (c) {
-      case '"':
-        out << "\\\"";
-        break;
-      case '\\':
-        out << "\\\\";
-        break;
-      case '\n':
-        out << "\\n";
-        break;
-      case '\t':
-        out << "\\t";
-        break;
-      case '\r':
-        out << "\\r";
-        break;
-      default:
-        if (static_cast<unsigned char>(c) < 0x20) {
-          char buffer[8];
-          std::snprintf(buffer, sizeof buffer, "\\u%04x", c);
-          out << buffer;
-        } else {
-          out << c;
-        }
-    }
-  }
-  out << '"';
+  std::string text;
+  append_json(text, s);
+  out << text;
 }
 
 }  // namespace
@@ -143,7 +118,10 @@ void leak_findings::describe() {
     }
     known_goroutines const infos = who_is_who();
     explainer words(pass.known, infos);
-    for (std::size_t k = 0; k < order.size(); ++k) leaks[k].why = words.why_leaked(pass.dead[order[k]]);
+    for (std::size_t k = 0; k < order.size(); ++k) {
+      leaks[k].why = words.why_leaked(pass.dead[order[k]]);
+      leaks[k].premises = words.premises_of(pass.dead[order[k]]);
+    }
     std::vector<std::uint32_t> first(std::min(leaks.size(), drawn_leaks));
     std::iota(first.begin(), first.end(), 0u);
     picture = paint(*this, words, first);
@@ -272,6 +250,11 @@ std::ostream& operator<<(std::ostream& out, const leak_report& r) {
   return out;
 }
 
+const char* name_of(leak_premise p) noexcept {
+  static constexpr const char* names[] = {"frames", "tracked memory", "contexts", "confinement"};
+  return names[static_cast<std::size_t>(p)];
+}
+
 std::string leak_report::to_json() const {
   std::ostringstream out;
   out << "{\"leaks\": [";
@@ -289,8 +272,12 @@ std::string leak_report::to_json() const {
     json_string(out, site(l.who.spawned_at));
     out << ", \"why\": ";
     json_string(out, l.why);
-    out << ", \"labels\": {";
+    out << ", \"premises\": [";
     const char* comma = "";
+    for (leak_premise p : l.premises) out << std::exchange(comma, ", ") << '"' << name_of(p) << '"';
+    out << "]";
+    out << ", \"labels\": {";
+    comma = "";
     for (auto& [k, v] : l.who.labels) {
       out << comma;
       json_string(out, k);

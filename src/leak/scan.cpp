@@ -53,6 +53,7 @@ class scanner {
     memory_.stop();
     begin_links(most);  // of those that follow the last one that was seen
     for (late_target const& t : targets_) link_target(t);
+    if (any_deep_channel.load(std::memory_order_acquire)) meet_buffers();
     scan_contents();
     if (any_tracked_memory.load(std::memory_order_acquire)) scan_circles();
     begin_links(g_.nodes());
@@ -147,10 +148,24 @@ class scanner {
     if (type == object_type::scope || type == object_type::lineage || has_contents(type)) (void)g_.as_large(k);
     if (type == object_type::scope || type == object_type::lineage) {
       families_met_.push_back(k);
-    } else if (type == object_type::channel && frozen::read(static_cast<chan_core*>(what)->first) != nullptr) {
+    } else if (type == object_type::channel && has_deep_buffer(what)) {
       buffers_.push_back(k);
     }
     return o.type();
+  }
+  LEASH_READS_FROZEN static bool has_deep_buffer(const object* channel) noexcept {
+    return !frozen::read(channel->plain) && frozen::read(static_cast<const chan_core*>(channel)->first) != nullptr;
+  }
+  /// Those too to which no end was found: it may lie in a buffer itself, of that channel or another one.
+  LEASH_READS_FROZEN void meet_buffers() {
+    g_.slots.for_each_slab(arena::kind::object,
+                           [&](std::uint32_t first, std::byte* base, std::size_t bytes, std::uint32_t slots) {
+                             for (std::uint32_t k = 0; k < slots; ++k) {
+                               auto* what = reinterpret_cast<object*>(base + k * bytes);
+                               if (frozen::read(what->type) == object_type::channel && has_deep_buffer(what))
+                                 (void)meet({what, first + k});
+                             }
+                           });
   }
 
   void more_objects(const object* one) {
@@ -349,8 +364,6 @@ class scanner {
       // no handles.
       bool const frees_itself = h.what.number == k && type == object_type::pool;
       if (has_contents(static_cast<object_type>(of)) && !frees_itself) all.add_edge(h.what.number, which);
-      // What lies in its buffer may be a part of a circle.
-      if (static_cast<object_type>(of) == object_type::channel) (void)meet(h.what);
     }
   }
   bool is_scanned(std::uint32_t k) const noexcept { return k < g_.objects.size() && g_.owner_of(k) != none; }

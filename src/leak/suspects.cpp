@@ -17,6 +17,7 @@ namespace {
 constexpr std::size_t most_suspects = 1000;
 constexpr std::size_t growing_from = 8;    // goroutines of one spawn site
 constexpr std::size_t shown_of_site = 16;  // of a growing one
+constexpr int most_contexts = 100;         // that are looked at outward from a goroutine
 
 enum class sign : std::uint8_t { blocked, busy, cancelled, calls, unknown, last_member, grows };
 
@@ -98,9 +99,12 @@ class inspector {
     std::uint64_t const id = frozen::read(g->id);
     std::uint32_t const age = since(frozen::read(g->parked_at)), born = since(frozen::read(g->born));
     std::source_location const spawned_at = frozen::read(g->spawned_at);
-    auto* ctx = static_cast<context_flag*>(frozen::read(g->ctx));
+    // Of the contexts around it, for it may be shielded from an end further out.
     std::uint32_t ended = 0;
-    if (arena::contains(ctx) && frozen::read(ctx->ended) != 0) ended = since(frozen::read(ctx->ended_at));
+    int depth = 0;
+    for (auto* c = static_cast<context_core*>(frozen::read(g->ctx)); arena::contains(c) && depth < most_contexts;
+         c = frozen::read(c->parent), ++depth)
+      if (frozen::read(c->ended) != 0) ended = std::max(ended, since(frozen::read(c->ended_at)));
     waiter* w = frozen::waits(word) && frozen::read(g->wait_count) == 1 ? frozen::waiter_of(g, 0) : nullptr;
     wait_reason const reason = w != nullptr ? frozen::read(w->reason) : wait_reason::none;
     std::atomic_thread_fence(std::memory_order_acquire);

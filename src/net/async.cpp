@@ -4,7 +4,7 @@
 
 namespace leash::net {
 
-void io_wait_core::prepare() noexcept { (void)reactor_of(*runtime_at(who->runtime_index)); }
+void io_wait_core::prepare() noexcept { (void)reactor_of(*runtime_at(who->runtime_index)).context(); }
 
 void io_wait_core::cancel(outside_wait* o) noexcept {
   reactor_of(*runtime_at(o->who->runtime_index)).cancel(static_cast<io_wait_core*>(o));
@@ -16,7 +16,7 @@ void io_wait_core::over() noexcept {
   if (listed_.load()) {
     // The reactor takes it off its list. It does by itself if this runs inside.
     asio_reactor& r = reactor_of(*runtime_at(who->runtime_index));
-    if (this_worker == nullptr || !this_worker->in_reactor) r.interrupt();
+    if (this_worker == nullptr || !this_worker->in_reactor) r.look_again();
   }
   ended_part(this);
 }

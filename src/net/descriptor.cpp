@@ -1,4 +1,5 @@
 #include <poll.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -10,38 +11,10 @@
 
 namespace leash::net {
 
-struct descriptor::state {
-  std::shared_ptr<reactor> keep;  // outlives the run with the descriptor, if that does
-  asio::posix::basic_stream_descriptor<executor_type> fd;
-  bool owned;
-  state(std::shared_ptr<reactor> r, int number, bool own)
-      : keep(std::move(r)), fd(static_cast<asio_reactor&>(*keep).context().get_executor(), number), owned(own) {}
-};
-
-class fd_handler {
- public:
-  using allocator_type = io_allocator<std::byte>;
-  using cancellation_slot_type = asio::cancellation_slot;
-  explicit fd_handler(fd_wait* w) noexcept : wait_(w) {}
-  fd_handler(fd_handler&& o) noexcept : wait_(std::exchange(o.wait_, nullptr)) {}
-  fd_handler& operator=(fd_handler&&) = delete;
-  ~fd_handler() {
-    if (wait_ != nullptr) wait_->answered(asio::error::operation_aborted);
-  }
-  void operator()(const error_code& e) noexcept { std::exchange(wait_, nullptr)->answered(e); }
-  allocator_type get_allocator() const noexcept { return {}; }
-  cancellation_slot_type get_cancellation_slot() const noexcept {
-    return wait_ != nullptr ? wait_->slot() : asio::cancellation_slot();
-  }
-
- private:
-  fd_wait* wait_;
-};
-
 bool fd_wait::worth_a_try() const noexcept { return on_->is_open() && (polled_ || !on_->is_drained(kind_->writes)); }
 
 bool fd_wait::failed(int number) noexcept {
-  if (number == EAGAIN || number == EWOULDBLOCK || number == EINTR) {
+  if (number == EAGAIN || number == EWOULDBLOCK) {
     on_->set_drained(kind_->writes, true);
     return false;
   }
@@ -51,27 +24,26 @@ bool fd_wait::failed(int number) noexcept {
 
 void fd_wait::start(outside_wait* o) noexcept {
   auto* w = static_cast<fd_wait*>(o);
-  w->prepare();
-  w->ask();
+  if (w->on_->is_open()) {
+    w->at_ = &w->on_->here();
+    return w->at_->add(w);
+  }
+  w->fails(asio::error::bad_descriptor);
+  ended_part(w);
 }
 
-void fd_wait::ask() noexcept {
-  if (!on_->is_open()) return answered(asio::error::bad_descriptor);
-  using wait = asio::posix::descriptor_base;
-  try {
-    on_->here().fd.async_wait(kind_->writes ? wait::wait_write : wait::wait_read, fd_handler(this));
-  } catch (...) {
-    failure_ = std::current_exception();  // the handler has answered
-  }
+void fd_wait::cancel(outside_wait* o) noexcept {
+  auto* w = static_cast<fd_wait*>(o);
+  w->at_->cut(w);
 }
 
-void fd_wait::answered(const error_code& e) noexcept {
-  if (!e && !kind_->attempt(this)) return ask();
-  if (e) {
-    error_ = e;
-    came_ = true;
-  }
-  over();
+void fd_wait::fails(const error_code& e) noexcept {
+  error_ = e;
+  came_ = true;
+}
+
+bool fd_wait::leaves_some() const noexcept {
+  return kind_->how == mode::tries && (error_ || !on_->is_drained(kind_->writes));
 }
 
 bool fd_wait::cut_short(const outside_wait* o) noexcept {
@@ -81,7 +53,6 @@ bool fd_wait::cut_short(const outside_wait* o) noexcept {
 
 bool fd_wait::succeeded() {
   taken_ = true;
-  if (failure_) std::rethrow_exception(std::move(failure_));
   if (out_ != nullptr) {
     *out_ = error_;
   } else if (error_) {
@@ -97,35 +68,43 @@ bool ready_wait::fast() noexcept {
   return on().is_open() && ::poll(&p, 1, 0) == 1 && attempt();
 }
 
-const fd_wait::kind ready_wait::in = fd_wait::kind_of<ready_wait>(false);
-const fd_wait::kind ready_wait::out = fd_wait::kind_of<ready_wait>(true);
+void ready_wait::put_back() noexcept {
+  if (kind_->how == mode::news && on().is_open()) on().here().renew();
+}
+
+const fd_wait::kind ready_wait::in = fd_wait::kind_of<ready_wait>(false, mode::asks);
+const fd_wait::kind ready_wait::out = fd_wait::kind_of<ready_wait>(true, mode::asks);
+const fd_wait::kind ready_wait::news = fd_wait::kind_of<ready_wait>(false, mode::news);
 
 descriptor::descriptor(int fd, std::source_location where) { adopt(fd, true, where); }
 descriptor::descriptor(int fd, borrowed_t, std::source_location where) { adopt(fd, false, where); }
 
 void descriptor::adopt(int fd, bool owned, std::source_location where) {
   try {
-    state_ = std::make_unique<state>(reactor_here(where), fd, owned);
-    state_->fd.native_non_blocking(true);  // set once, so that a reader and a writer need not
+    std::shared_ptr<reactor> r = reactor_here(where);
+    int on = 1;
+    if (::ioctl(fd, FIONBIO, &on) != 0) throw system_error(error_code(errno, boost::system::system_category()));
+    fd_ = &static_cast<asio_reactor&>(*r).watch(fd);
+    keep_ = std::move(r);
+    owned_ = owned;
   } catch (...) {
-    // Who gives it away need not think of this case; Asio has closed it, if it came that far.
-    if (state_ != nullptr) {
-      if (!owned) (void)state_->fd.release();
-      state_ = nullptr;
-    } else if (owned) {
-      ::close(fd);
-    }
+    if (owned) ::close(fd);  // who gives it away need not think of this case
     throw;
   }
 }
 
 descriptor::descriptor() noexcept = default;
 descriptor::descriptor(descriptor&& o) noexcept
-    : state_(std::move(o.state_)), drained_{o.is_drained(false), o.is_drained(true)} {}
+    : keep_(std::move(o.keep_)),
+      fd_(std::exchange(o.fd_, nullptr)),
+      owned_(o.owned_),
+      drained_{o.is_drained(false), o.is_drained(true)} {}
 descriptor& descriptor::operator=(descriptor&& o) noexcept {
   if (this != &o) {
     close();
-    state_ = std::move(o.state_);
+    keep_ = std::move(o.keep_);
+    fd_ = std::exchange(o.fd_, nullptr);
+    owned_ = o.owned_;
     set_drained(false, o.is_drained(false));
     set_drained(true, o.is_drained(true));
   }
@@ -133,23 +112,25 @@ descriptor& descriptor::operator=(descriptor&& o) noexcept {
 }
 descriptor::~descriptor() { close(); }
 
-int descriptor::native_handle() const noexcept { return state_ != nullptr ? state_->fd.native_handle() : -1; }
+int descriptor::native_handle() const noexcept { return fd_ != nullptr ? fd_->fd() : -1; }
 
-descriptor::state& descriptor::here() const {
-  if (state_ == nullptr) throw std::logic_error("leash::net: the descriptor is closed");
-  return *state_;
+watched_fd& descriptor::here() const {
+  if (fd_ == nullptr) throw std::logic_error("leash::net: the descriptor is closed");
+  return *fd_;
 }
 
 void descriptor::close() noexcept {
-  if (state_ == nullptr) return;
-  if (!state_->owned) (void)release();
-  state_ = nullptr;
+  bool const owned = owned_;
+  if (int const fd = release(); owned && fd >= 0) ::close(fd);
 }
 
 int descriptor::release() noexcept {
-  if (state_ == nullptr) return -1;
-  int const fd = state_->fd.release();
-  state_ = nullptr;
+  if (fd_ == nullptr) return -1;
+  watched_fd& f = *std::exchange(fd_, nullptr);
+  int const fd = f.fd();
+  std::shared_ptr<reactor> const keep = std::move(keep_);
+  f.close();
+  static_cast<asio_reactor&>(*keep).forget(f);
   return fd;
 }
 

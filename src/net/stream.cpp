@@ -84,9 +84,12 @@ const fd_wait::kind write_wait::how = fd_wait::kind_of<write_wait>(true);
 bool read_wait::attempt() noexcept {
   if (!on_->kept_.empty() || to_.empty()) {
     n_ = on_->take_kept(to_);
+    on().set_drained(false, false);
     return came_ = true;
   }
-  ssize_t const r = ::read(on().native_handle(), to_.data(), to_.size());
+  ssize_t r = 0;
+  do r = ::read(on().native_handle(), to_.data(), to_.size());
+  while (r < 0 && errno == EINTR);
   if (r < 0) return failed(errno);
   n_ = static_cast<std::size_t>(r);
   on().set_drained(false, n_ != 0 && n_ < to_.size());

@@ -95,6 +95,7 @@ bool accept_wait::attempt() noexcept {
   if (!listener_->kept_.empty()) {
     connection_ = listener_->kept_.front();
     listener_->kept_.pop_front();
+    on().set_drained(false, false);
     return came_ = true;
   }
   for (;;) {

@@ -228,7 +228,7 @@ task<> tls_stream::flush(engine& e) {
 }
 
 task<> tls_stream::more_input(engine& e) {
-  while (!e.take_input()) co_await e.lower.readable();
+  while (!e.take_input()) co_await e.lower.arrived();
 }
 
 task<> tls_stream::handshake(engine& e) {

@@ -34,6 +34,7 @@ bool receive_wait::attempt() noexcept {
     got_.truncated |= got_.size < d.bytes.size();
     if (got_.size != 0) std::memcpy(to_.data(), d.bytes.data(), got_.size);
     socket_->kept_.pop_front();
+    on().set_drained(false, false);
     return came_ = true;
   }
   iovec v{to_.data(), to_.size()};
@@ -42,7 +43,9 @@ bool receive_wait::attempt() noexcept {
   m.msg_namelen = static_cast<socklen_t>(got_.from.capacity());
   m.msg_iov = &v;
   m.msg_iovlen = 1;
-  ssize_t const r = ::recvmsg(on().native_handle(), &m, MSG_DONTWAIT);
+  ssize_t r = 0;
+  do r = ::recvmsg(on().native_handle(), &m, MSG_DONTWAIT);
+  while (r < 0 && errno == EINTR);
   if (r < 0) return failed(errno);
   got_.size = static_cast<std::size_t>(r);
   got_.from.resize(m.msg_namelen);

@@ -33,14 +33,14 @@ unsigned processors() noexcept {
 
 std::string as_text(const leak_report& r) {
   std::ostringstream out;
-  out << "deadlock: " << r;
+  out << r;
   return out.str();
 }
 
 }  // namespace
 
 deadlock_error::deadlock_error(leak_report r)
-    : std::runtime_error(as_text(r)), report_(std::make_shared<const leak_report>(std::move(r))) {}
+    : std::runtime_error("deadlock: " + as_text(r)), report_(std::make_shared<const leak_report>(std::move(r))) {}
 
 struct program::state {
   runtime rt;
@@ -61,7 +61,7 @@ struct program::state {
   bool tell(const leak_report& r, bool all) {
     bool fresh = false;
     for (std::uint64_t id : r.findings->ids()) fresh |= reported.insert(id).second;
-    if (fresh && chosen.action == leak_action::abort) fatal(as_text(r));
+    if (fresh && chosen.action == leak_action::abort) fatal((all ? "deadlock: " : "leaked: ") + as_text(r));
     if (fresh && chosen.on_leak) {
       try {
         chosen.on_leak(r);
@@ -75,7 +75,7 @@ struct program::state {
     if (untold && all) (void)r.begin();                       // described while all are there
     auto const victims = kill_victims(r, {});
     if (untold && all && !victims.empty()) nobody_told(r);
-    for (auto& v : victims) drop_ref(v.first, ref_watch);
+    for (goroutine_core* g : victims) drop_ref(g, ref_watch);
     return !victims.empty();
   }
 

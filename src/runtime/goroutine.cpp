@@ -350,7 +350,8 @@ std::exception_ptr take_carried(goroutine_core* g) noexcept {
   return node ? std::move(node.mapped()) : nullptr;
 }
 
-void note_reclaimed(const goroutine_core* g, std::exception_ptr why) {
+void note_reclaimed(goroutine_core* g, std::exception_ptr why) {
+  g->killed.store(killed_and_noted, std::memory_order_relaxed);
   std::lock_guard guard(reclaimed_lock);
   reclaimed_why.insert_or_assign(g, std::move(why));
 }
@@ -367,7 +368,7 @@ void throwing_while_unwinding() {
 void free_goroutine(goroutine_core* g) noexcept {
   if ((g->bits & g_completed) != 0 && g->type->drop_result != nullptr) g->type->drop_result(g);
   if (g->bits & g_failed) g->failure.~exception_ptr();
-  if (g->killed.load(std::memory_order_relaxed) != 0) [[unlikely]]
+  if (g->killed.load(std::memory_order_relaxed) == killed_and_noted) [[unlikely]]
     forget_reclaimed(g);
   std::uint64_t const word = g->park.load(std::memory_order_relaxed);
   std::uint32_t const bytes = g->type->bytes;

@@ -19,6 +19,7 @@ constexpr int spin_rounds = 40;    // some 15 to 40 us
 constexpr int longest_spin = 320;  // rounds, while there is a queue that is left to its owner
 constexpr int queue_round = 8;     // the queues of others are looked at in each of these
 constexpr std::uint32_t shortest_poll = 100, longest_poll = 1000;  // microseconds
+constexpr std::int64_t tick_at_least = 700'000;                    // nanoseconds; they come each millisecond
 
 void futex_wait(std::atomic<std::uint32_t>& word, std::uint32_t expected, std::int64_t until) noexcept {
   timespec t{};
@@ -55,6 +56,32 @@ bool anything_to_do(const runtime& rt) noexcept {
   return false;
 }
 
+bool ticks(const runtime& rt) noexcept { return rt.ticking.load(std::memory_order_relaxed); }
+
+// Whoever sleeps looks up each millisecond from now on. Under idle_lock.
+void start_ticking(runtime& rt) noexcept {
+  if (ticks(rt) || rt.worker_count == 1 || rt.sim != nullptr) return;
+  rt.ticking.store(true, std::memory_order_relaxed);
+  rt.idle.fetch_or(runtime::has_sentry, std::memory_order_relaxed);
+  rt.io.load(std::memory_order_relaxed)->tick(true);
+}
+
+// True: a millisecond is over, and it is this one that looks around. Nothing has moved meanwhile: nobody does so any more.
+bool is_my_look(runtime& rt, std::int64_t now) noexcept {
+  std::lock_guard guard(rt.idle_lock);
+  if (!ticks(rt)) return true;
+  if (now - rt.looked_at < tick_at_least) return false;
+  rt.looked_at = now;
+  std::uint64_t const steps = rt.steps();
+  if (std::exchange(rt.looked_steps, steps) == steps &&
+      (rt.idle.load(std::memory_order_relaxed) & runtime::sleeper_mask) + 1 == rt.worker_count) {
+    rt.ticking.store(false, std::memory_order_relaxed);
+    rt.idle.fetch_and(~runtime::has_sentry, std::memory_order_relaxed);
+    rt.io.load(std::memory_order_relaxed)->tick(false);
+  }
+  return true;
+}
+
 // What that takes from `idle`: in one step, for who sees a sleeper and no sentry wakes somebody.
 std::uint32_t unlink_sleeper(runtime& rt, worker& w) noexcept {
   for (worker** at = &rt.sleepers; *at != nullptr; at = &(*at)->next_sleeper)
@@ -63,45 +90,54 @@ std::uint32_t unlink_sleeper(runtime& rt, worker& w) noexcept {
       break;
     }
   w.asleep = false;
-  if (rt.seat.load(std::memory_order_relaxed) == &w) rt.seat.store(nullptr, std::memory_order_relaxed);
   if (rt.sentry == &w) {
-    // Who has the seat gets up for timers too, but is not relied on as one on watch: the next event may take it away.
-    rt.sentry = rt.seat.load(std::memory_order_relaxed);
-    rt.sentry_until.store(rt.sentry != nullptr ? rt.seat_until : INT64_MAX, std::memory_order_relaxed);
-    return runtime::one_sleeper + (rt.idle.load(std::memory_order_relaxed) & runtime::has_sentry);
+    rt.sentry = nullptr;
+    rt.sentry_until.store(INT64_MAX, std::memory_order_relaxed);
+    if (!ticks(rt)) return runtime::one_sleeper + (rt.idle.load(std::memory_order_relaxed) & runtime::has_sentry);
   }
   return runtime::one_sleeper;
 }
 
-// In the reactor's turn.
-void count_poll(worker& w) noexcept {
-  w.polls_seen = w.rt->polls.load(std::memory_order_relaxed) + 1;
-  w.rt->polls.store(w.polls_seen, std::memory_order_relaxed);
+// To wake a sleeper: the first under idle_lock.
+void take_out(runtime& rt, worker& w) noexcept {
+  rt.idle.fetch_add(runtime::one_spinner - unlink_sleeper(rt, w), std::memory_order_relaxed);
+  w.wake_word.store(1, std::memory_order_release);
 }
-// Another worker has looked at the reactor since this one did, or asked last, and will do so again when it has no more to
-// do. Events that are taken from it are handled on two processors in turns, for nothing.
-bool others_poll(worker& w) noexcept {
-  std::uint32_t const polls = w.rt->polls.load(std::memory_order_relaxed);
-  return std::exchange(w.polls_seen, polls) != polls;
+void get_up(runtime& rt, worker& w, bool in_place) noexcept {
+  in_place ? rt.io.load(std::memory_order_acquire)->interrupt(w.index) : futex_wake(w.wake_word);
 }
 
-// Looks after workers that do not get on. True: found something to run here.
-goroutine_core* keep_watch(worker& w, bool at_reactor) noexcept {
+}  // namespace
+
+goroutine_core* look_after_others(worker& w, std::int64_t now) noexcept {
   runtime& rt = *w.rt;
-  std::int64_t const now = look_at_clock(rt);
-  for (std::uint32_t i = 0; i < rt.worker_count; ++i)
-    if (rt.workers[i].timers.next_time() <= now) rt.workers[i].timers.expire(now);
-  goroutine_core* found = at_reactor && poll_reactor(w) ? take_completed(w) : nullptr;
+  if (!is_my_look(rt, now)) return nullptr;
+  goroutine_core* found = nullptr;
   for (std::uint32_t i = 0; i < rt.worker_count; ++i) {
     worker& other = rt.workers[i];
     if (&other == &w) continue;
     std::uint32_t const tick = other.tick.load(std::memory_order_relaxed);
-    if (found == nullptr && tick == other.watched_tick.load(std::memory_order_relaxed) && !other.next.empty()) {
-      found = other.next.steal();
+    if (tick == other.watched_tick.load(std::memory_order_relaxed)) {
+      poll_reactor(w, i);
+      if (found == nullptr && !other.next.empty()) found = other.next.steal();
     }
     other.watched_tick.store(tick, std::memory_order_relaxed);
   }
+  if (goroutine_core* g = take_completed(w)) found == nullptr ? void(found = g) : schedule_completed(w, g);
   return found;
+}
+
+namespace {
+
+// Looks after timers, and after workers that do not get on. Not null: found something to run here.
+goroutine_core* keep_watch(worker& w) noexcept {
+  runtime& rt = *w.rt;
+  std::int64_t const now = look_at_clock(rt);
+  for (std::uint32_t i = 0; i < rt.worker_count; ++i)
+    if (rt.workers[i].timers.next_time() <= now) rt.workers[i].timers.expire(now);
+  poll_reactor(w, w.index);
+  if (goroutine_core* g = take_completed(w)) return g;
+  return look_after_others(w, now);
 }
 
 // The worker leaves with something to run. Who saw it look for work, or keep watch, relied on it: if nobody else looks
@@ -117,9 +153,11 @@ goroutine_core* leave(runtime& rt, goroutine_core* found) noexcept {
     std::lock_guard guard(rt.idle_lock);
     more = timer < rt.sentry_until.load(std::memory_order_relaxed);  // otherwise the sentry gets up in time
   }
-  // Nobody waits in the reactor, and this one may compute for long.
-  if (!more && rt.io.load(std::memory_order_relaxed) != nullptr && rt.in_flight.load(std::memory_order_relaxed) != 0)
-    more = rt.seat.load(std::memory_order_relaxed) == nullptr;
+  // Nobody would hear of what comes to this one's place, and it may compute for long.
+  if (!more && rt.io.load(std::memory_order_relaxed) != nullptr && rt.in_flight.load(std::memory_order_relaxed) != 0) {
+    std::lock_guard guard(rt.idle_lock);
+    start_ticking(rt);
+  }
   if (more) rt.wake_one();
   return found;
 }
@@ -128,42 +166,40 @@ goroutine_core* leave(runtime& rt, goroutine_core* found) noexcept {
 
 void runtime::wake_one() noexcept {
   worker* chosen = nullptr;
-  bool in_seat = false;
+  bool in_place = false;
   {
     std::lock_guard guard(idle_lock);
     for (worker* s = sleepers; s != nullptr; s = s->next_sleeper)
-      // The sentry only if there is no other, and who waits in the reactor last.
-      if (chosen == nullptr || chosen == seat.load(std::memory_order_relaxed) ||
-          (chosen == sentry && s != seat.load(std::memory_order_relaxed)))
-        chosen = s;
+      if (chosen == nullptr || chosen == sentry) chosen = s;  // the sentry only if there is no other
     if (chosen == nullptr) return;
-    in_seat = chosen == seat.load(std::memory_order_relaxed);
-    idle.fetch_add(one_spinner - unlink_sleeper(*this, *chosen), std::memory_order_relaxed);
-    chosen->wake_word.store(1, std::memory_order_release);
+    in_place = chosen->in_place;
+    take_out(*this, *chosen);
   }
-  in_seat ? io.load(std::memory_order_acquire)->interrupt() : futex_wake(chosen->wake_word);
+  get_up(*this, *chosen, in_place);
 }
 
 reactor& runtime::use_reactor(std::shared_ptr<reactor> r) {
-  {
-    std::lock_guard guard(idle_lock);
-    if (io_owner != nullptr) return *io_owner;
-    io_owner = std::move(r);
-    io.store(io_owner.get(), std::memory_order_release);
+  std::lock_guard guard(idle_lock);
+  if (io_owner != nullptr) return *io_owner;
+  io_owner = std::move(r);
+  io.store(io_owner.get(), std::memory_order_release);
+  // Who sleeps on its futex goes to its place.
+  while (sleepers != nullptr) {
+    worker& w = *sleepers;
+    take_out(*this, w);
+    get_up(*this, w, false);
   }
-  wake_one();  // one that sleeps on its futex takes the seat
   return *io_owner;
 }
 
-bool poll_reactor(worker& w) noexcept {
+void poll_reactor(worker& w, std::uint32_t place) noexcept {
   reactor* io = w.rt->io.load(std::memory_order_acquire);
-  if (io == nullptr || w.rt->seat.load(std::memory_order_relaxed) != nullptr || !io->turn.try_lock()) return false;
+  if (io == nullptr) return;
+  std::unique_lock turn(io->turns[place].lock, std::try_to_lock);
+  if (!turn) return;
   w.in_reactor = true;
-  count_poll(w);
-  io->poll();
+  io->poll(place);
   w.in_reactor = false;
-  io->turn.unlock();
-  return true;
 }
 
 void hand_back(goroutine_core* g) noexcept {
@@ -216,67 +252,54 @@ void runtime::stop() noexcept {
   }
 }
 
-void sleep_until(worker& w, std::int64_t until, bool at_reactor) noexcept {
+void sleep_until(worker& w, std::int64_t until) noexcept {
   runtime& rt = *w.rt;
-  reactor* seat = nullptr;
+  reactor* io = nullptr;
+  bool ticking = false;
   {
     std::lock_guard guard(rt.idle_lock);
     w.wake_word.store(0, std::memory_order_relaxed);
     w.next_sleeper = rt.sleepers;
     rt.sleepers = &w;
     w.asleep = true;
-    std::uint32_t const before = rt.idle.load(std::memory_order_relaxed);
+    bool const all_asleep = (rt.idle.load(std::memory_order_relaxed) & runtime::sleeper_mask) + 1 == rt.worker_count;
     std::uint32_t joins = runtime::one_sleeper;
-    bool const all_asleep = (before & runtime::sleeper_mask) + 1 == rt.worker_count;
-    if (rt.seat.load(std::memory_order_relaxed) == nullptr && (at_reactor || all_asleep))
-      seat = rt.io.load(std::memory_order_acquire);
+    io = rt.io.load(std::memory_order_acquire);
+    w.in_place = io != nullptr;
     if (rt.sim == nullptr) {
-      bool polls = !all_asleep;
-      if (rt.io.load(std::memory_order_relaxed) != nullptr) {
-        if (seat != nullptr) {
-          polls = polls && rt.sentry == nullptr;  // one outside of the reactor keeps watch already
-        } else {
-          // Events take away who has the seat. While there are some, another one stays on watch, so that nobody must be
-          // woken for that each time.
-          std::uint64_t const steps = rt.steps();
-          polls = polls || steps != w.lingered_steps;
-          w.lingered_steps = steps;
-        }
-      }
+      bool const polls = io == nullptr && !all_asleep;
       if (polls) until = std::min(until, steady_now() + std::int64_t{w.poll} * 1000);
-      bool const relieves =
-          seat == nullptr && rt.sentry != nullptr && rt.sentry == rt.seat.load(std::memory_order_relaxed);
-      if (rt.sentry == nullptr || relieves || until < rt.sentry_until.load(std::memory_order_relaxed)) {
+      // In a reactor nobody sleeps for a time that short: setting the processor's timer costs more than most events do.
+      if (io != nullptr && (!all_asleep || rt.steps() != rt.looked_steps)) start_ticking(rt);
+      ticking = ticks(rt);
+      if (rt.sentry == nullptr || until < rt.sentry_until.load(std::memory_order_relaxed)) {
         rt.sentry = &w;
         rt.sentry_until.store(until, std::memory_order_relaxed);
         // On watch only while it polls. One that sleeps for long was set to it when all slept; the first to fill a next
         // slot after that wakes somebody to keep watch.
-        joins += (polls ? runtime::has_sentry : 0) - (before & runtime::has_sentry);
+        joins += (polls || ticking ? runtime::has_sentry : 0) -
+                 (rt.idle.load(std::memory_order_relaxed) & runtime::has_sentry);
       }
     }
     rt.idle.fetch_add(joins, std::memory_order_relaxed);  // in one step, see unlink_sleeper
-    if (seat != nullptr) {
-      rt.seat.store(&w, std::memory_order_relaxed);
-      rt.seat_until = until;
-    }
   }
-  // The other half of the Dekker pair in notify(): a pusher that missed this sleeper is seen here.
-  heavy_fence();
+  // The other half of the Dekker pair in notify(): a pusher that missed this sleeper is seen here. While somebody looks up
+  // each millisecond it would be found soon in any case; the fence stops the other processors.
+  if (!ticking) heavy_fence();
   for (;;) {
     if (anything_to_do(rt)) break;
     {
       std::lock_guard guard(rt.idle_lock);
       if (!w.asleep) break;
-      if (rt.sim == nullptr && rt.sentry != &w && seat == nullptr) until = INT64_MAX;
+      if (rt.sim == nullptr && rt.sentry != &w) until = INT64_MAX;
     }
     if (until != INT64_MAX && steady_now() >= until) break;
-    if (seat != nullptr) {
-      std::lock_guard turn(seat->turn);  // who polls now does not for long
-      // Woken before its turn, its interrupt may have let out somebody else.
+    if (io != nullptr) {
+      std::lock_guard turn(io->turns[w.index].lock);  // who polls there now does not for long
+      // Who polled may have taken its interrupt; it would be found a millisecond later.
       if (w.wake_word.load(std::memory_order_acquire) != 0) break;
       w.in_reactor = true;
-      count_poll(w);
-      seat->wait(until);
+      io->wait(w.index, until);
       w.in_reactor = false;
       break;
     }
@@ -293,19 +316,17 @@ void sleep_until(worker& w, std::int64_t until, bool at_reactor) noexcept {
 
 goroutine_core* idle(worker& w) noexcept {
   runtime& rt = *w.rt;
-  bool spin = rt.worker_count > 1, at_reactor = !others_poll(w);
+  bool spin = rt.worker_count > 1;
   w.poll = shortest_poll;
   for (;;) {
-    if (at_reactor && poll_reactor(w))
-      if (goroutine_core* g = take_completed(w)) return leave(rt, g);
+    poll_reactor(w, w.index);
+    if (goroutine_core* g = take_completed(w)) return leave(rt, g);
     if (spin) {
       std::uint32_t const others = rt.idle.load(std::memory_order_relaxed);
       std::uint32_t const spinners = (others & runtime::spinner_mask) / runtime::one_spinner;
-      // Where there is a reactor, who can wait in it does so: what others push wakes it there, and nobody else hears of
-      // events. Nor is there anything to be taken from others who all sleep.
-      bool const better_sleeps =
-          rt.io.load(std::memory_order_relaxed) != nullptr && (rt.seat.load(std::memory_order_relaxed) == nullptr ||
-                                                               (others & runtime::sleeper_mask) + 1 == rt.worker_count);
+      // Where there is a reactor, nobody hears of events while it spins; and what others push wakes it in its place. Nor is
+      // there anything to be taken from others who all sleep.
+      bool const better_sleeps = rt.io.load(std::memory_order_relaxed) != nullptr;
       if (spinners * 2 < rt.worker_count && !better_sleeps) {
         rt.idle.fetch_add(runtime::one_spinner, std::memory_order_relaxed);
         goroutine_core* found = nullptr;
@@ -325,7 +346,7 @@ goroutine_core* idle(worker& w) noexcept {
       }
     }
     if (goroutine_core* g = steal_work(w, stealing::anything)) return leave(rt, g);
-    if (goroutine_core* g = w.queue.pop()) return leave(rt, g);
+    if (goroutine_core* g = w.queue.pop(w.single)) return leave(rt, g);
     if (goroutine_core* g = w.fresh.pop(w.single)) return leave(rt, g);
     if (rt.stopping.load(std::memory_order_acquire)) return nullptr;
 
@@ -350,11 +371,10 @@ goroutine_core* idle(worker& w) noexcept {
         until = std::min(until, rt.quiet_again.load(std::memory_order_relaxed));
       }
     }
-    sleep_until(w, until, at_reactor);
+    sleep_until(w, until);
     if (rt.stopping.load(std::memory_order_acquire) && !anything_to_do(rt)) return nullptr;
     if (goroutine_core* g = take_completed(w)) return leave(rt, g);
-    at_reactor = !others_poll(w);
-    if (goroutine_core* g = keep_watch(w, at_reactor)) {
+    if (goroutine_core* g = keep_watch(w)) {
       w.poll = shortest_poll;
       return leave(rt, g);
     }

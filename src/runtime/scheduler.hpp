@@ -28,8 +28,10 @@ goroutine_core* take_overflowed(worker&, bool newest) noexcept;
 /// Nothing was found: spins, keeps watch, sleeps. Null when the runtime stops.
 goroutine_core* idle(worker&) noexcept;
 /// Joins the sleepers until woken, or until the time has come; returns at once if there is work or the runtime stops.
-/// at_reactor: in the reactor, if its seat is free. The last one that goes to sleep does so in any case.
-void sleep_until(worker&, std::int64_t until, bool at_reactor = true) noexcept;
+void sleep_until(worker&, std::int64_t until) noexcept;
+
+/// What waits in the places and next slots of workers that do not get on. Null: nothing, or others have just looked.
+goroutine_core* look_after_others(worker&, std::int64_t now) noexcept;
 
 /// What the reactor has woken: one of them, the others are in the queue. Null: nothing.
 goroutine_core* take_completed(worker&) noexcept;

@@ -61,7 +61,7 @@ void push_fresh(worker& w, goroutine_core* g) noexcept {
 
 // The next but one is on its way into the cache while the next one runs.
 LEASH_INLINE goroutine_core* pop_queue(worker& w) noexcept {
-  goroutine_core* g = w.queue.pop();
+  goroutine_core* g = w.queue.pop(w.single);
   if (g == nullptr) return nullptr;
   if (goroutine_core* soon = w.queue.peek(2)) {
     __builtin_prefetch(soon);
@@ -361,12 +361,12 @@ goroutine_core* find_simulated(worker& w) noexcept {
   runtime& rt = *w.rt;
   simulation& s = *rt.sim;
   std::int64_t idle_since = 0;
-  if (w.tick.load(std::memory_order_relaxed) % look_around_every == 0) poll_reactor(w);
+  if (w.tick.load(std::memory_order_relaxed) % look_around_every == 0) poll_reactor(w, w.index);
   for (;;) {
     if (goroutine_core* g = take_completed(w)) s.ready.push_back(g);
     while (goroutine_core* g = take_global(w)) {
       s.ready.push_back(g);
-      while (goroutine_core* more = w.queue.pop()) s.ready.push_back(more);
+      while (goroutine_core* more = w.queue.pop(w.single)) s.ready.push_back(more);
     }
     if (!s.ready.empty()) {
       if (idle_since != 0) s.now = std::min(w.timers.next_time(), s.now + steady_now() - idle_since);
@@ -536,8 +536,11 @@ goroutine_core* find_work(worker& w) noexcept {
     std::int64_t const now = look_at_clock(rt);
     for (std::uint32_t i = 0; i < rt.worker_count; ++i)
       if (rt.workers[i].timers.next_time() <= now) rt.workers[i].timers.expire(now);
-    if (poll_reactor(w))
-      if (goroutine_core* g = take_completed(w)) return g;
+    poll_reactor(w, w.index);
+    if (goroutine_core* g = take_completed(w)) return g;
+    // Who sleeps may be woken by events each time that it should look around.
+    if (rt.ticking.load(std::memory_order_relaxed))
+      if (goroutine_core* g = look_after_others(w, now)) return g;
     if (goroutine_core* g = take_overdue(w, now)) return g;
     if (goroutine_core* g = take_global(w)) return g;
   }

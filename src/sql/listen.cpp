@@ -66,7 +66,7 @@ task<listener> listen_in(scope& s, std::shared_ptr<pool_core> core, std::vector<
   cancel_source stop;
   if (core->to.backend == backend::sqlite) {
     auto [tx, rx] = channel<notification>(unbounded);
-    std::lock_guard guard(core->lock);
+    spin_guard guard(core->lock);
     core->members.push_back({std::move(tx), std::move(channels)});
     co_return listener(std::move(rx), std::move(stop));
   }

@@ -97,7 +97,7 @@ pool_core::pool_core(target t, pool_options o, std::source_location where)
 pool_core::~pool_core() = default;
 
 std::unique_ptr<session> pool_core::take_idle() {
-  std::lock_guard guard(lock);
+  spin_guard guard(lock);
   if (closed) throw error(error_kind::misuse, "acquire: the pool was closed");
   if (idle.empty()) return nullptr;
   std::unique_ptr<session> s = std::move(idle.back());
@@ -124,30 +124,33 @@ bool pool_core::worth_keeping(session& s, clock::time_point time) const noexcept
   return to.in_memory || options.max_lifetime == nanoseconds::max() || time - s.opened_at < options.max_lifetime;
 }
 
-connection pool_core::hold(std::unique_ptr<session> owned, semaphore::permit permit, goroutine_core* g,
-                           clock::time_point time, std::source_location where) {
-  std::shared_ptr<pool_core> self = shared_from_this();
-  std::lock_guard guard(lock);
-  if (options.held_limit != nanoseconds::max() && !watching) arm_watch(options.held_limit);
-  // Nothing throws from here on.
-  session* const s = owned.release();
-  s->home = this;
-  s->holder = g->id;
-  s->since = time;
-  s->acquired_at = where;
-  s->told = false;
-  s->statement = nullptr;
-  s->before = newest;
-  s->after = nullptr;
-  (newest != nullptr ? newest->after : oldest) = s;
-  newest = s;
-  in_use.fetch_add(1, std::memory_order_relaxed);
-  acquired.fetch_add(1, std::memory_order_relaxed);
-  return connection(std::move(permit), std::move(self), s);
+connection pool_core::hold(std::shared_ptr<pool_core> core, std::unique_ptr<session> owned, semaphore::permit permit,
+                           goroutine_core* g, clock::time_point time, std::source_location where) {
+  pool_core& p = *core;
+  std::shared_ptr<const std::string> last;  // goes without the lock
+  session* const s = owned.get();
+  {
+    spin_guard guard(p.lock);
+    if (p.options.held_limit != nanoseconds::max() && !p.watching) p.arm_watch(p.options.held_limit);
+    // Nothing throws from here on.
+    s->home = &p;
+    s->holder = g->id;
+    s->since = time;
+    s->acquired_at = where;
+    s->told = false;
+    s->statement.swap(last);
+    s->before = p.newest;
+    s->after = nullptr;
+    (p.newest != nullptr ? p.newest->after : p.oldest) = s;
+    p.newest = s;
+    ++p.in_use;
+    ++p.acquired;
+  }
+  return connection(std::move(permit), std::move(core), owned.release());
 }
 
 void pool_core::started(session& s, goroutine_core* g, std::shared_ptr<const std::string> text) {
-  std::lock_guard guard(lock);
+  spin_guard guard(lock);
   s.holder = g->id;  // a handle may have moved
   s.statement.swap(text);
 }
@@ -155,16 +158,6 @@ void pool_core::started(session& s, goroutine_core* g, std::shared_ptr<const std
 void pool_core::give_back(session* s, semaphore::permit permit) noexcept {
   std::unique_ptr<session> owned(s);
   std::optional<timer> not_needed;  // its callable goes without the lock
-  {
-    std::lock_guard guard(lock);
-    (s->before != nullptr ? s->before->after : oldest) = s->after;
-    (s->after != nullptr ? s->after->before : newest) = s->before;
-    in_use.fetch_sub(1, std::memory_order_relaxed);
-    if (oldest == nullptr && options.on_held && watching) {  // who is told could do anything: this timer counts
-      not_needed.swap(watch_timer);
-      watching = false;
-    }
-  }
   if (s->depth != 0) fatal("a sql::connection was released inside of its transaction");
   if (s->reading != nullptr) {
     s->reading->orphan("its connection went back to the pool");
@@ -178,8 +171,18 @@ void pool_core::give_back(session* s, semaphore::permit permit) noexcept {
   }
   bool const at_rest = !lost && s->d->settle_now();
   clock::time_point const time = now();
-  if (at_rest && worth_keeping(*s, time) && keep(owned, time))
-    return;  // the permit goes after the connection has come (P1)
+  {
+    spin_guard guard(lock);
+    (s->before != nullptr ? s->before->after : oldest) = s->after;
+    (s->after != nullptr ? s->after->before : newest) = s->before;
+    --in_use;
+    if (oldest == nullptr && options.on_held && watching) {  // who is told could do anything: this timer counts
+      not_needed.swap(watch_timer);
+      watching = false;
+    }
+    if (at_rest && worth_keeping(*s, time)) (void)keep_locked(owned, time);
+  }
+  if (owned == nullptr) return;  // the permit goes after the connection has come (P1)
   bool const closes_now = (lost || at_rest) && s->d->closes_at_once();
   if (in_goroutine() && !closes_now) {
     try {
@@ -190,7 +193,11 @@ void pool_core::give_back(session* s, semaphore::permit permit) noexcept {
 }
 
 bool pool_core::keep(std::unique_ptr<session>& s, clock::time_point time) noexcept {
-  std::lock_guard guard(lock);
+  spin_guard guard(lock);
+  return keep_locked(s, time);
+}
+
+bool pool_core::keep_locked(std::unique_ptr<session>& s, clock::time_point time) noexcept {
   if (closed || idle.size() >= options.max_idle) return false;
   s->idle_since = time;
   s->home = nullptr;
@@ -216,7 +223,7 @@ void pool_core::dispose(std::vector<std::unique_ptr<session>> all) noexcept {
 
 std::vector<std::unique_ptr<session>> pool_core::shut() noexcept {
   std::optional<timer> first, second;  // their callables go without the lock
-  std::lock_guard guard(lock);
+  spin_guard guard(lock);
   closed = true;
   first.swap(watch_timer);
   second.swap(sweep_timer);
@@ -244,7 +251,7 @@ void pool_core::watch() {
     for (const frame_info& f : h.who.stack)
       std::cerr << "  " << f.function << "\n  \t" << f.file << ":" << f.line << "\n";
   }
-  std::lock_guard guard(lock);
+  spin_guard guard(lock);
   watching = false;
   if (closed) return;
   for (session* s = oldest; s != nullptr; s = s->after) {
@@ -265,7 +272,7 @@ void pool_core::arm_sweep(nanoseconds after) {
 task<> pool_core::sweep() {
   std::vector<std::unique_ptr<session>> old;
   {
-    std::lock_guard guard(lock);
+    spin_guard guard(lock);
     sweeping = false;
     clock::time_point const time = now();
     auto const too_old = [&](const std::unique_ptr<session>& s) {
@@ -284,7 +291,7 @@ task<> pool_core::sweep() {
 std::vector<held_connection> pool_core::held(nanoseconds at_least, bool untold) {
   std::vector<held_connection> all;
   {
-    std::lock_guard guard(lock);
+    spin_guard guard(lock);
     clock::time_point const time = now();
     for (session* s = oldest; s != nullptr; s = s->after) {
       if (time - s->since < at_least) break;  // oldest first
@@ -310,7 +317,7 @@ std::vector<held_connection> pool_core::held(nanoseconds at_least, bool untold) 
 // --- notifications within the process
 
 void pool_core::tell(const std::string& channel, const std::string& payload) {
-  std::lock_guard guard(lock);
+  spin_guard guard(lock);
   std::erase_if(members, [&](member& m) {
     if (std::find(m.channels.begin(), m.channels.end(), channel) == m.channels.end()) return false;
     return m.to.try_send(notification{channel, payload, false}) == try_result::closed;
@@ -361,7 +368,8 @@ struct waiting_mark {
 
 task<connection> pool::acquire_from(std::shared_ptr<pool_core> core, std::source_location where) {
   goroutine_core* const g = co_await this_goroutine{};
-  waiting_mark const mark(core->waiting);
+  std::optional<waiting_mark> mark;
+  if (core->permits.available() == 0) mark.emplace(core->waiting);
   semaphore::permit p = co_await core->permits.acquire();
   clock::time_point time = now();
   std::unique_ptr<session> s = core->take_idle();
@@ -370,10 +378,11 @@ task<connection> pool::acquire_from(std::shared_ptr<pool_core> core, std::source
     s = core->take_idle();
   }
   if (s == nullptr) {
+    if (!mark) mark.emplace(core->waiting);
     s = co_await core->open_one();
     time = now();
   }
-  co_return core->hold(std::move(s), std::move(p), g, time, where);
+  co_return pool_core::hold(std::move(core), std::move(s), std::move(p), g, time, where);
 }
 
 task<connection> pool::acquire(std::source_location where) { return acquire_from(core_, where); }
@@ -418,7 +427,7 @@ task<> pool::close() { return close_pool(core_); }
 pool_stats pool::stats() const {
   pool_stats s;
   {
-    std::lock_guard guard(core_->lock);
+    spin_guard guard(core_->lock);
     s.idle = core_->idle.size();
     s.in_use = core_->in_use;
     s.open = core_->open;

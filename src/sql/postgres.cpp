@@ -360,14 +360,13 @@ class postgres_driver final : public driver {
   /// True: there is a next result, or there will be none. What the server said before it went is a result yet, and then
   /// that it went.
   bool read_some() noexcept { return PQconsumeInput(c_.get()) == 0 || PQisBusy(c_.get()) == 0; }
-  task<> until_result() {
-    do co_await socket_->readable();
-    while (!read_some());
-  }
   /// Reads to the end of what was sent. False: it cannot be used any more.
   task<bool> drain() {
     for (;;) {
-      if (PQisBusy(c_.get()) != 0) co_await until_result();
+      while (PQisBusy(c_.get()) != 0) {
+        co_await socket_->readable();
+        if (read_some()) break;
+      }
       result_ptr const r(PQgetResult(c_.get()));
       if (r == nullptr) break;
       if (is_copy(PQresultStatus(r.get()))) co_return false;
@@ -438,11 +437,12 @@ class postgres_driver final : public driver {
         co_await prepare(*one, q, params);
       send(one, q, params);
       if (most != SIZE_MAX && PQsetSingleRowMode(c_.get()) == 0) throw lost(*q.text);
-      if (!flushed()) co_await flush();
+      bool const fresh = flushed();
+      if (!fresh) co_await flush();
       text_ = q.text;
       std::optional<error> stale;
       try {
-        co_await collect(out, most);
+        co_await collect(out, most, fresh);
       } catch (const error& e) {
         if (again || in_transaction() || !out.rows_.empty() || !is_stale(e)) throw;
         stale = e;
@@ -506,20 +506,28 @@ class postgres_driver final : public driver {
 
   task<> run_script(std::shared_ptr<const std::string> text) {
     if (PQsendQuery(c_.get(), text->c_str()) == 0) throw lost(*text);
-    if (!flushed()) co_await flush();
+    bool const fresh = flushed();
+    if (!fresh) co_await flush();
     text_ = std::move(text);
     result none;
-    co_await collect(none, SIZE_MAX);
+    co_await collect(none, SIZE_MAX, fresh);
   }
 
   /// Reads results into `out`: up to `most` rows, or all that are there after the first.
-  task<> collect(result& out, std::size_t most) {
+  /// fresh: nothing of the answer has been read yet, so that what comes is news.
+  task<> collect(result& out, std::size_t most, bool fresh = false) {
     out.complete = false;
     std::optional<error> failed;
     for (;;) {
       if (most != SIZE_MAX && !failed && !out.rows_.empty() && (out.rows_.size() >= most || PQisBusy(c_.get()) != 0))
         co_return;
-      if (PQisBusy(c_.get()) != 0) co_await until_result();
+      while (PQisBusy(c_.get()) != 0) {
+        if (std::exchange(fresh, false))
+          co_await socket_->arrived();
+        else
+          co_await socket_->readable();  // libpq may have left some of the answer unread
+        if (read_some()) break;
+      }
       result_ptr const r(PQgetResult(c_.get()));
       if (r == nullptr) break;
       switch (ExecStatusType const status = PQresultStatus(r.get())) {

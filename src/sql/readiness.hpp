@@ -19,6 +19,7 @@ class readiness {
 
   net::ready_operation readable() noexcept { return at_.readable(); }
   net::ready_operation writable() noexcept { return at_.writable(); }
+  net::ready_operation arrived() noexcept { return at_.arrived(); }
   task<> either() { (void)co_await select(at_.readable(), at_.writable()); }
 
  private:

@@ -5,7 +5,6 @@
 #include <leash/scope.hpp>
 #include <leash/spin_lock.hpp>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <vector>
 
@@ -76,12 +75,13 @@ struct pool_core : std::enable_shared_from_this<pool_core> {
   /// Of one that was idle.
   bool is_well(session&, clock::time_point now);
   task<std::unique_ptr<session>> open_one();
-  connection hold(std::unique_ptr<session>, semaphore::permit, goroutine_core*, clock::time_point now,
-                  std::source_location);
+  static connection hold(std::shared_ptr<pool_core>, std::unique_ptr<session>, semaphore::permit, goroutine_core*,
+                         clock::time_point now, std::source_location);
   /// Any thread.
   void give_back(session*, semaphore::permit) noexcept;
   /// False: there is no room for it.
   bool keep(std::unique_ptr<session>&, clock::time_point now) noexcept;
+  bool keep_locked(std::unique_ptr<session>&, clock::time_point now) noexcept LEASH_TSA(requires_capability(lock));
   bool worth_keeping(session&, clock::time_point now) const noexcept;
   void started(session&, goroutine_core*, std::shared_ptr<const std::string> text);
 
@@ -114,7 +114,7 @@ struct pool_core : std::enable_shared_from_this<pool_core> {
   std::atomic<std::size_t> open{0}, in_use{0}, waiting{0};
   std::atomic<std::uint64_t> opened{0}, closed_count{0}, acquired{0}, settled{0}, replaced{0};
 
-  std::mutex lock;                               // all below; for moments, never across a wait
+  spin_lock lock;                                // all below; for moments, never across a wait
   std::vector<std::unique_ptr<session>> idle;    // the newest last
   session *oldest = nullptr, *newest = nullptr;  // held
   bool closed = false;

@@ -83,7 +83,6 @@ enum class because : std::uint8_t {
   done,
   other,
   outside,
-  unknown_buffer,
   buffer,
   satisfied,
   line,
@@ -174,27 +173,8 @@ class marks {
       for (thing t : s_.box[b].cell) found_in_memory(t, in_boxes + b);
     }
     if (flaw_ == flaw::sees_no_buffers) return;
-    for (bool more = true; more;) {
-      more = false;
-      for (int c = 0; c < max_channels; ++c) {
-        if (looked_into_[c] || !end_found(c)) continue;
-        more = looked_into_[c] = true;
-        for (int i = 0; i < s_.channel[c].buffered; ++i) found_in_memory(s_.channel[c].buffer[i], in_buffers + c);
-      }
-    }
-  }
-  // In a frame at rest, or in memory: then the channel is known, and its buffer looked into.
-  bool end_found(int c) const {
-    unsigned const holders = holders_[sender_of + c] | holders_[receiver_of + c];
-    for (int f = 0; f < max_goroutines; ++f)
-      if ((holders >> f & 1) != 0 && parked(f)) return true;
-    return holders >> in_boxes != 0;
-  }
-  bool lies_in_unknown_buffer(int c) const {
-    for (int k = 0; k < max_channels; ++k)
-      for (int i = 0; i < s_.channel[k].buffered && !looked_into_[k]; ++i)
-        if (class_of(s_.channel[k].buffer[i]) == c) return true;
-    return false;
+    for (int c = 0; c < max_channels; ++c)
+      for (int i = 0; i < s_.channel[c].buffered; ++i) found_in_memory(s_.channel[c].buffer[i], in_buffers + c);
   }
   void found_in_frame(int c, int holder) {
     holders_[c] |= 1u << holder;
@@ -230,8 +210,7 @@ class marks {
   }
   // One of them may be used: it lies nobody knows where, or with somebody live; or a live one ahead leaves the line.
   cause cause_by_use(int c) const {
-    if (found_[c] < total_[c] && flaw_ != flaw::sees_no_buffers)
-      return {lies_in_unknown_buffer(c) ? because::unknown_buffer : because::outside};
+    if (found_[c] < total_[c] && flaw_ != flaw::sees_no_buffers) return {because::outside};
     for (int f = 0; f < max_goroutines; ++f)
       if (holders_[c] >> f & 1)
         if (int const user = who_uses(f); user >= 0) return {because::holder, user};
@@ -359,7 +338,6 @@ class marks {
   const machine& m_;
   const state& s_;
   flaw flaw_;
-  bool looked_into_[max_channels]{};
   int total_[classes]{}, found_[classes]{};
   unsigned holders_[classes]{};
   cause live_[max_goroutines], usable_[classes];
@@ -387,8 +365,6 @@ std::string marks::origin(int g) const {
         break;
       case because::outside:
         return std::string("a ") + noun(about) + " of one that still runs";
-      case because::unknown_buffer:
-        return std::string("a ") + noun(about) + " in the buffer of a channel to which no end was found";
       case because::buffer:
         return std::string("a ") + noun(about) + " in a buffer that a live goroutine may receive from";
       case because::satisfied:

@@ -121,7 +121,7 @@ class trial {
 
   static std::size_t end_victims(const leak_report& r) {
     auto const victims = kill_victims(r, {.confined = true});
-    for (auto& v : victims) drop_ref(v.first, ref_watch);
+    for (goroutine_core* g : victims) drop_ref(g, ref_watch);
     return victims.size();
   }
   // Who is cut while it waits for a condition locks its mutex again before it unwinds. Whoever has that may wait for it,

@@ -107,6 +107,48 @@ LEASH_TEST_OF_LEAKS(Buffer, AReceiverThatLiesInItsOwnChannel) {
         twin ? std::vector<subject>{live_kernel, {"keeper", "sleep", live}, {"stuck", "chan send", live}}
              : std::vector<subject>{waiting_kernel, {"stuck", "chan send", core}});
 }
+LEASH_TEST_OF_LEAKS(Buffer, OfAChannelWhoseEndsLieInItToo) {
+  struct both {
+    receiver<both> rx;
+    sender<both> end;
+    tx_t tx;
+  };
+  for (bool twin : {false, true})
+    co_await examine(
+        [=]() -> task<> {
+          co_await with_scope([=](scope& s) -> task<> {
+            auto [tx, rx] = channel<int>();
+            auto [in, out] = channel<both>(1);
+            if (twin) s.go(named("keeper"), keep_asleep<receiver<both>>, out.dup());
+            auto end = in.dup();
+            EXPECT_TRUE(co_await in.send(both{std::move(out), std::move(end), std::move(tx)}));
+            s.go(named("stuck"), receive_holding<int>, std::move(rx), 0);
+          });
+        },
+        twin ? std::vector<subject>{live_kernel, {"keeper", "sleep", live}, {"stuck", "chan receive", live}}
+             : std::vector<subject>{waiting_kernel, {"stuck", "chan receive", core}});
+}
+LEASH_TEST_OF_LEAKS(Buffer, OfTwoChannelsWhoseEndsLieInEachOther) {
+  struct other {
+    receiver<other> rx;
+    tx_t tx;
+  };
+  for (bool twin : {false, true})
+    co_await examine(
+        [=]() -> task<> {
+          co_await with_scope([=](scope& s) -> task<> {
+            auto [tx, rx] = channel<int>();
+            auto [in1, out1] = channel<other>(1);
+            auto [in2, out2] = channel<other>(1);
+            if (twin) s.go(named("keeper"), keep_asleep<receiver<other>>, out1.dup());
+            EXPECT_TRUE(co_await in1.send(other{std::move(out2), tx_t()}));
+            EXPECT_TRUE(co_await in2.send(other{std::move(out1), std::move(tx)}));
+            s.go(named("stuck"), receive_holding<int>, std::move(rx), 0);
+          });
+        },
+        twin ? std::vector<subject>{live_kernel, {"keeper", "sleep", live}, {"stuck", "chan receive", live}}
+             : std::vector<subject>{waiting_kernel, {"stuck", "chan receive", core}});
+}
 LEASH_TEST_OF_LEAKS(Buffer, AnEndInASendThatWaits) {
   for (bool twin : {false, true})
     co_await examine(

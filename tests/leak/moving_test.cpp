@@ -229,6 +229,31 @@ TEST(Attack, AThreadThatTakesAnEndOutOfABufferAndLetsGo) {
         all->buffer[seed % 2].second.dup(), away);
   });
 }
+TEST(Attack, ChannelsThatHoldTheirOwnReceiverComeAndGo) {
+  struct closed {
+    receiver<closed> rx;
+    tx_t tx;
+  };
+  attack_with([](scope& s, shared<places>& all, std::shared_ptr<hidden> away, unsigned seed) {
+    s.go(
+        named("mover"),
+        [](shared<places> all, std::shared_ptr<hidden> away, unsigned seed) -> task<> {
+          std::mt19937 random(seed);
+          tx_t t = all->stir(random, 3);
+          for (unsigned i = 0; i < seed % 32; ++i) {
+            // In the place of the one before, as a rule, and with as many changes of its list.
+            auto [in, out] = channel<closed>(1);
+            EXPECT_EQ(in.try_send(closed{out.dup(), std::move(t)}), try_result::done);
+            if (seed % 5 == 0) in.drop();
+            spin(int(random() % 300));
+            if (i % 4 == 0) co_await yield();
+            t = std::move(out.try_recv()->tx);
+          }
+          away->keep(std::move(t));
+        },
+        all, away, seed);
+  });
+}
 // ---- verdicts while what they are about is cut short
 // -----------------------------------------------------------------
 TEST(Attack, LeakedOnesAreCancelledUnderTheLookersEyes) {

@@ -80,6 +80,41 @@ LEASH_TEST_OF_LEAKS(Reclaim, WhoAwaitsItIsAsLiveAsTheVictimsThatUnwind) {
   });
 }
 
+LEASH_TEST_OF_LEAKS(Reclaim, AVictimThatIsLeakedAgainWhileItUnwindsHasOneWatcher) {
+  mutex m;
+  co_await with_scope([&m](scope& s) -> task<> {
+    auto twice = s.go(
+        named("twice"),
+        [](mutex& m) -> task<> {
+          condition c;
+          auto held = co_await m.lock();
+          co_await c.wait(held, [] { return false; });
+        },
+        std::ref(m));
+    co_await parked("twice", "sync.Cond.Wait");
+    s.go(
+        named("holder"),
+        [](mutex& m, goroutine<void> waits_for) -> task<> {
+          unreclaimable ends_in_order;
+          auto held = co_await m.lock();
+          co_await waits_for.join();
+        },
+        std::ref(m), std::move(twice));
+    co_await parked("holder", "goroutine join");
+    s.go(named("first"), []() -> task<> { EXPECT_EQ(co_await reclaim(find_leaks(), {.confined = true}), 1u); });
+    co_await parked("first", "goroutine join");
+    co_await parked("twice", "sync.Mutex.Lock");
+    leak_report const again = find_leaks();
+    EXPECT_EQ(count(again, "twice"), 1u) << text(again);
+    EXPECT_EQ(co_await reclaim(again, {.confined = true}), 0u) << "counted by two";
+    co_await s.join();
+    // Had both dropped a reference that was counted once, one place in memory would be given to two goroutines.
+    for (int i = 0; i < 2; ++i) s.go(named("newcomer"), []() -> task<> { co_await sleep(1h); });
+    co_await parked("newcomer", "sleep", 2);
+    s.cancel();
+  });
+}
+
 LEASH_TEST_OF_LEAKS(Reclaim, RunsDestructorsUnwindingAndNoCatch) {
   std::atomic<int> ended = 0;
   bool was_unwinding = false, caught = false;
@@ -222,6 +257,62 @@ LEASH_TEST_OF_LEAKS(Report, TellsWhoWhereAndWhy) {
   });
 }
 
+LEASH_TEST_OF_LEAKS(Report, ListsWhatEachVerdictTakesForGranted) {
+  co_await with_scope([](scope& s) -> task<> {
+    auto [tx, rx] = channel<int>();
+    s.go(named("frames"), receive_holding<sender<int>>, std::move(rx), std::move(tx));
+    auto [tx2, rx2] = channel<int>();
+    s.go(named("tracked memory"), receive_holding<shared<sender<int>>>, std::move(rx2),
+         share<sender<int>>(std::move(tx2)));
+    s.go(named("confinement"), []() -> task<> {
+      event e;
+      co_await e.wait();
+    });
+    co_await parked("frames", "chan receive");
+    co_await parked("tracked memory", "chan receive");
+    co_await parked("confinement", "event");
+    auto const r = find_leaks();
+    std::set<std::string> seen;
+    for (const leak& l : r) {
+      seen.insert(l.who.name);
+      EXPECT_TRUE(std::any_of(l.premises.begin(), l.premises.end(), [&](leak_premise p) {
+        return name_of(p) == l.who.name;
+      })) << l.who.name;
+    }
+    EXPECT_EQ(seen, (std::set<std::string>{"frames", "tracked memory", "confinement"})) << text(r);
+    EXPECT_NE(r.to_json().find("\"premises\": [\"frames\"]"), std::string::npos) << r.to_json();
+    s.cancel();
+  });
+}
+
+TEST(Report, ListsThatContextsEndByCapabilitiesOnly) {
+  try {
+    run([]() -> task<> {
+      cancel_source own;
+      co_await with_cancel(own, []() -> task<> { co_await forever(); });
+    });
+    ADD_FAILURE() << "run returned";
+  } catch (const deadlock_error& e) {
+    ASSERT_EQ(e.report().size(), 1u);
+    auto const& all = e.report()[0].premises;
+    EXPECT_EQ(std::count(all.begin(), all.end(), leak_premise::contexts), 1);
+  }
+}
+
+LEASH_TEST_OF_LEAKS(Report, IsValidWhateverANameHolds) {
+  co_await with_scope([](scope& s) -> task<> {
+    auto [tx, rx] = channel<int>();
+    s.go(named("bad \xff\xc3 name"), receive_holding<sender<int>>, std::move(rx), std::move(tx));
+    co_await eventually([] { return find_leaks().size() == 1; }, "the leak");
+    auto const r = find_leaks();
+    for (const std::string& told : {r.to_json(), r.to_dot()}) {
+      EXPECT_NE(told.find("bad \xEF\xBF\xBD\xEF\xBF\xBD name"), std::string::npos) << told;
+      EXPECT_EQ(told.find('\xff'), std::string::npos) << told;
+    }
+    s.cancel();
+  });
+}
+
 TEST(Report, OfNothingIsEmpty) {
   leak_report r;
   EXPECT_EQ(r.size(), 0u);
@@ -336,7 +427,7 @@ TEST(OnLeakDeathTest, WithAbortTheProgramEndsWithTheReport) {
         std::atomic<int> ended = 0;
         run(o, [&] { return pair_that_waits(ended); });
       },
-      "chan receive");
+      "leaked: .*chan receive|leaked: 2 goroutines");
 }
 
 }  // namespace leash::test::reclaim_tests

@@ -209,6 +209,32 @@ TEST(Suspects, OneThatLivesOnAfterItsContextHasEnded) {
   });
 }
 
+TEST(Suspects, OneThatIsShieldedFromTheEndOfItsContext) {
+  in_virtual_time([]() -> task<> {
+    auto [tx, rx] = channel<int>();
+    co_await with_scope([&](scope& outer) -> task<> {
+      auto child = outer.go(
+          named("owner"),
+          [](receiver<int> rx) -> task<> {
+            co_await with_scope([&](scope& s) -> task<> {
+              s.go(
+                  named("shielded"), [](receiver<int> rx) -> task<> { (void)co_await shielded(10h, rx.recv()); },
+                  std::move(rx));
+              co_await sleep(1s);
+              s.cancel("over");
+            });
+          },
+          std::move(rx));
+      co_await sleep(2s);
+      EXPECT_FALSE(has(why("shielded"), "its context ended"));
+      co_await sleep(1min);
+      EXPECT_TRUE(has(why("shielded"), "its context ended")) << why("shielded");
+      tx.drop();
+      (void)co_await child.join();
+    });
+  });
+}
+
 TEST(Suspects, TheMostSuspiciousComesFirst) {
   in_virtual_time([]() -> task<> {
     auto [tx, rx] = channel<int>();

@@ -230,6 +230,48 @@ LEASH_TEST_REAL(Stream, a_read_has_its_turn_beside_a_case_that_is_always_ready) 
   EXPECT_TRUE(read && readable);
 }
 
+LEASH_TEST_REAL(Stream, what_is_left_unread_is_readable_and_what_is_new_has_arrived) {
+  auto [a, b] = co_await tcp_streams();
+  net::tcp_stream& reader = a;
+  char in[1];
+  co_await b.write_all("xy");
+  co_await reader.arrived();
+  EXPECT_EQ(reader.try_read(in), 1u);
+  co_await reader.readable();  // nothing new has come
+  EXPECT_EQ(reader.try_read(in), 1u);
+  EXPECT_EQ(reader.try_read(in), std::nullopt);
+  co_await with_scope([&](scope& s) -> task<> {
+    auto h = s.go(named("waits for news"), [&reader]() -> task<> {
+      char c[1];
+      do co_await reader.arrived();
+      while (!reader.try_read(c));
+    });
+    co_await parked("waits for news", "IO wait");
+    co_await b.write_all("z");
+    EXPECT_TRUE(co_await h.join());
+  });
+  b.close();
+  co_await reader.arrived();
+  EXPECT_EQ(reader.try_read(in), 0u);
+  co_await reader.arrived();  // the end does not pass
+}
+
+// The kernel tells of both at once, and a read that comes short says nothing of the end.
+LEASH_TEST_REAL(Stream, an_end_that_came_with_the_last_bytes_is_seen) {
+  for (int i = 0; i < 20; ++i) {
+    auto [a, b] = co_await tcp_streams();
+    char in[16];
+    co_await b.write_all("0");
+    EXPECT_EQ(co_await a.read_some(in), 1u);  // from here on the kernel tells of it
+    co_await b.write_all("12");
+    b.shutdown();
+    co_await a.readable();
+    EXPECT_EQ(co_await a.read_some(in), 2u);
+    EXPECT_EQ(co_await a.read_some(in), 0u);
+    EXPECT_EQ(co_await a.read_some(in), 0u);
+  }
+}
+
 LEASH_TEST_REAL(Stream, try_read_does_not_wait) {
   auto [a, b] = co_await tcp_streams();
   char in[8];

@@ -53,6 +53,60 @@ LEASH_TEST(Go, PassesKeptArgumentsByReferenceSafely) {
   });
 }
 
+// Each is given what must be made into something else first; that has to live as long as the goroutine.
+constexpr const char* words = "what becomes a string that is too long to lie in the object itself";
+task<> reads_a_string(const std::string& s, std::string& to) {
+  co_await sleep(1ms);
+  to = s;
+}
+task<> reads_a_number(const long& n, std::string& to) {
+  co_await sleep(1ms);
+  to = std::to_string(n);
+}
+struct reader {
+  std::string& to;
+  task<> read(const std::string& s) const {
+    co_await sleep(1ms);
+    to = s;
+  }
+};
+struct overloaded {
+  task<> operator()(int) const { co_return; }
+  task<> operator()(const std::string& s, std::string& to) const {
+    co_await sleep(1ms);
+    to = s;
+  }
+};
+struct alignas(64) far_apart {
+  task<> operator()(const std::string& s, std::string& to) const {
+    co_await sleep(1ms);
+    to = s;
+  }
+};
+LEASH_TEST(Go, KeepsWhatItMakesOfAnArgument) {
+  std::string seen[10];
+  co_await with_scope([&](scope& s) -> task<> {
+    s.go(reads_a_string, words, std::ref(seen[0]));
+    s.go(reads_a_number, 7, std::ref(seen[1]));
+    s.go(&reader::read, reader{seen[2]}, words);
+    s.go(overloaded(), words, std::ref(seen[3]));
+    s.go(far_apart(), words, std::ref(seen[4]));
+    s.go([](const std::string& s, auto& to) { return reads_a_string(s, to); }, std::string(words), std::ref(seen[5]));
+    (void)s.try_go(reads_a_string, words, std::ref(seen[6]));
+    (void)co_await s.start(reads_a_string, words, std::ref(seen[7]));
+    s.remote().go(reads_a_string, words, std::ref(seen[8]));
+    auto member = std::make_unique<reader>(seen[9]);
+    s.go(&reader::read, std::move(member), words);
+    co_return;
+  });
+  for (int i = 0; i < 10; ++i) EXPECT_EQ(seen[i], i == 1 ? "7" : words) << i;
+}
+TEST(Run, KeepsWhatItMakesOfAnArgument) {
+  std::string seen;
+  run(reads_a_string, words, std::ref(seen));
+  EXPECT_EQ(seen, words);
+}
+
 LEASH_TEST(Go, MovesWhatCannotBeCopied) {
   auto p = std::make_unique<int>(3);
   int got = 0;

@@ -70,7 +70,7 @@ struct io_allocator {
   friend bool operator==(io_allocator, io_allocator) noexcept { return true; }
 };
 
-class asio_reactor;
+class asio_part;
 
 /// What every wait for an Asio operation has.
 class io_wait_core : public outside_wait {
@@ -87,7 +87,7 @@ class io_wait_core : public outside_wait {
   std::exception_ptr failure_;  // thrown by what starts the operation
 
  private:
-  friend class asio_reactor;
+  friend class asio_part;
   asio::cancellation_signal signal_;
   io_wait_core* next_cancelled_ = nullptr;  // the reactor's
   std::atomic<bool> over_{false}, listed_{false};

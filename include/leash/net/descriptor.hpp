@@ -7,8 +7,8 @@
 // For other libraries' descriptors (a database client's): `descriptor d(fd, net::borrowed); co_await d.readable();`
 #pragma once
 #include <atomic>
-#include <boost/asio/posix/basic_stream_descriptor.hpp>
 #include <leash/net/async.hpp>
+#include <leash/outside.hpp>
 #include <leash/reactor.hpp>
 #include <memory>
 #include <source_location>
@@ -17,30 +17,38 @@
 namespace leash::net {
 
 class descriptor;
+class watched_fd;  // what the kernel tells of it
 struct borrowed_t {};
 inline constexpr borrowed_t borrowed{};
 
 /// A wait until a system call on a descriptor gives a result. W, a derived class, has
 ///   bool attempt()     makes the call. True: it gave a result or failed (error_); false: it would block.
-class fd_wait : public io_wait_core {
+class fd_wait : public outside_wait {
  public:
   /// For select: tries in any case, else a case beside one that is always ready would never have its turn.
   bool likely_ready() noexcept { return polled_ = true; }
   void won() const noexcept {}
 
  protected:
+  enum class mode : std::uint8_t {
+    tries,  // the attempt tells whether there is something
+    asks,   // it does not: the kernel is asked each time
+    news    // what has come since the last time counts
+  };
   struct kind {
     operations outside;
     bool (*attempt)(fd_wait*) noexcept;
     bool writes;
+    mode how;
   };
   fd_wait(const kind& k, descriptor& d, error_code* out) noexcept
-      : io_wait_core(wait_reason::io, k.outside), kind_(&k), on_(&d), out_(out) {}
+      : outside_wait(wait_reason::io, k.outside), kind_(&k), on_(&d), out_(out) {}
   template <class W>
-  static constexpr kind kind_of(bool writes) noexcept {
-    return {{&fd_wait::start, &io_wait_core::cancel, &fd_wait::cut_short},
+  static constexpr kind kind_of(bool writes, mode how = mode::tries) noexcept {
+    return {{&fd_wait::start, &fd_wait::cancel, &fd_wait::cut_short},
             [](fd_wait* w) noexcept { return static_cast<W*>(w)->attempt(); },
-            writes};
+            writes,
+            how};
   }
   /// There is a result that nobody has taken.
   bool untaken() const noexcept { return came_ && !taken_ && !error_; }
@@ -58,15 +66,20 @@ class fd_wait : public io_wait_core {
   bool came_ = false;
 
  private:
-  friend class fd_handler;
+  friend class watched_fd;
+  friend class ready_wait;
   static void start(outside_wait*) noexcept;
+  static void cancel(outside_wait*) noexcept;
   static bool cut_short(const outside_wait*) noexcept;
-  void ask() noexcept;
-  void answered(const error_code&) noexcept;
+  void fails(const error_code&) noexcept;
+  /// After an attempt that came to something: there may be more.
+  bool leaves_some() const noexcept;
 
   bool taken_ = false;
   bool polled_ = false;
   const kind* kind_;
+  watched_fd* at_ = nullptr;  // where it began
+  fd_wait* next_ = nullptr;   // watched_fd's
   descriptor* on_;
   error_code* out_;
 };
@@ -89,43 +102,57 @@ class descriptor {
   descriptor& operator=(descriptor&&) noexcept;
   ~descriptor();
 
-  bool is_open() const noexcept { return state_ != nullptr; }
+  bool is_open() const noexcept { return fd_ != nullptr; }
   /// -1: there is none.
   int native_handle() const noexcept;
   /// Waits until a read (a write) would not block. Selectable. Wait reason: `IO wait`.
   ready_operation readable() noexcept;
   ready_operation writable() noexcept;
+  /// Waits until something has come (data, an end, an error) since such a wait last returned; it may return for what was
+  /// read meanwhile. For who has read all there was, or has asked for something that has not come: the kernel need not be
+  /// asked, as readable() does each time. Selectable. Wait reason: `IO wait`.
+  ready_operation arrived() noexcept;
   /// Goroutines that wait get operation_aborted. Idempotent.
   void close() noexcept;
   /// Gives the descriptor out of leash's hands.
   int release() noexcept;
 
   // --- for operations
-  struct state;
-  state& here() const;  // throws std::logic_error if closed
+  watched_fd& here() const;  // throws std::logic_error if closed
   /// The last call took all there was: the next one waits first.
   bool is_drained(bool writes) const noexcept { return drained_[writes].load(std::memory_order_relaxed); }
   void set_drained(bool writes, bool so) noexcept { drained_[writes].store(so, std::memory_order_relaxed); }
 
  private:
   void adopt(int fd, bool owned, std::source_location);
-  std::unique_ptr<state> state_;
+  std::shared_ptr<reactor> keep_;  // outlives the run with the descriptor, if that does
+  watched_fd* fd_ = nullptr;
+  bool owned_ = false;
   std::atomic<bool> drained_[2] = {false, false};  // a hint, also between goroutines that accept from one listener
 };
 
 class ready_wait : public fd_wait {
  public:
   template <class Op>
-  explicit ready_wait(Op& op) noexcept : fd_wait(op.writes_ ? out : in, *op.on_, nullptr) {}
+  explicit ready_wait(Op& op) noexcept : fd_wait(*op.kind_, *op.on_, nullptr) {}
+  ~ready_wait() {
+    if (untaken()) put_back();
+  }
   bool fast() noexcept;
-  bool attempt() noexcept { return came_ = true; }
+  bool attempt() noexcept {
+    on().set_drained(writes(), false);
+    return came_ = true;
+  }
   std::monostate result() {
     succeeded();
     return {};
   }
 
  private:
-  static const kind in, out;
+  friend class descriptor;
+  friend class ready_operation;
+  void put_back() noexcept;
+  static const kind in, out, news;
 };
 
 class [[nodiscard]] ready_operation : public operation_base {
@@ -133,14 +160,16 @@ class [[nodiscard]] ready_operation : public operation_base {
   using wait_type = ready_wait;
   using value_type = std::monostate;
   using result_type = void;
-  ready_operation(descriptor* d, bool writes) noexcept : on_(d), writes_(writes) {}
 
  private:
   friend class ready_wait;
+  friend class descriptor;
+  ready_operation(descriptor* d, const ready_wait::kind& k) noexcept : on_(d), kind_(&k) {}
   [[maybe_unused]] descriptor* on_;
-  [[maybe_unused]] bool writes_;
+  [[maybe_unused]] const ready_wait::kind* kind_;
 };
-inline ready_operation descriptor::readable() noexcept { return {this, false}; }
-inline ready_operation descriptor::writable() noexcept { return {this, true}; }
+inline ready_operation descriptor::readable() noexcept { return {this, ready_wait::in}; }
+inline ready_operation descriptor::writable() noexcept { return {this, ready_wait::out}; }
+inline ready_operation descriptor::arrived() noexcept { return {this, ready_wait::news}; }
 
 }  // namespace leash::net

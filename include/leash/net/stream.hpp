@@ -58,6 +58,8 @@ class stream {
   /// Waits until a read (a write) would not block. Selectable.
   ready_operation readable() noexcept { return fd_.readable(); }
   ready_operation writable() noexcept { return fd_.writable(); }
+  /// See descriptor.
+  ready_operation arrived() noexcept { return fd_.arrived(); }
 
   /// Says to the other end that no more is written, and/or to this one that no more is read. Errors: boost::system::system_error.
   void shutdown(half = half::write);
