@@ -21,6 +21,7 @@
 #include <functional>
 #include <leash/fence.hpp>
 #include <leash/goroutine.hpp>
+#include <leash/next_slot.hpp>
 #include <leash/reactor.hpp>
 #include <leash/run_queue.hpp>
 #include <leash/spawn_stack.hpp>
@@ -73,7 +74,7 @@ struct worker {
   std::unique_ptr<ticks_seen[]> seen;               // of each worker
   std::atomic<std::uint64_t> spawned{0}, ended{0};  // written by this worker only
 
-  alignas(64) std::atomic<goroutine_core*> next{nullptr};
+  alignas(64) next_slot<goroutine_core> next;
   std::atomic<std::uint32_t> tick{0};          // goroutines run, mod 2^32; written by this worker only
   std::atomic<std::uint32_t> watched_tick{0};  // the sentry's: `tick` when it last looked
   run_queue<goroutine_core> queue;             // woken
