@@ -256,6 +256,10 @@ LEASH_INLINE std::uint64_t new_goroutine_id(std::uint16_t runtime_index) noexcep
 void count_spawned(runtime*) noexcept;
 /// The goroutine's last owner gives its slot back.
 void free_goroutine(goroutine_core*) noexcept;
+/// No others of its references are left. See refs_by_rmw.
+LEASH_INLINE bool is_only(std::uint8_t refs, std::uint8_t ref) noexcept { return (refs & ~refs_by_rmw) == ref; }
+/// Adds one of the refs, by somebody for whom it cannot go away meanwhile. False: it was there.
+bool add_ref(goroutine_core*, std::uint8_t ref) noexcept;
 /// Drops one of the refs; frees with the last.
 void drop_ref(goroutine_core*, std::uint8_t ref) noexcept;
 

@@ -53,12 +53,7 @@ bool kill(goroutine_core* g, std::uint64_t word, Before before) noexcept {
 
 /// Counts who waits for g's end, unless another reclaim does already: who unwinds can be leaked again, at the re-lock of a
 /// condition's wait.
-bool watch(goroutine_core* g) noexcept {
-  spin_guard guard(join_lock_of(g));
-  std::uint8_t const refs = g->refs.load(std::memory_order_relaxed);
-  g->refs.store(refs | ref_watch, std::memory_order_relaxed);
-  return (refs & ref_watch) == 0;
-}
+bool watch(goroutine_core* g) noexcept { return add_ref(g, ref_watch); }
 /// Somebody could ask why it was reclaimed: who has a handle, or its scope.
 bool may_be_asked(const goroutine_core* g) noexcept {
   return (g->refs.load(std::memory_order_relaxed) & ref_handle) != 0 || g->home->leaks_fail;
