@@ -187,6 +187,7 @@ goroutine_core* claim_all(wait_queue& q) noexcept {
 }
 
 void schedule_all(goroutine_core* g) noexcept {
+  if (g != nullptr && g->next == nullptr) return schedule(g);
   while (g != nullptr) {
     goroutine_core* next = g->next;
     schedule_last(g);
