@@ -21,6 +21,16 @@ void json_string(std::ostream& out, std::string_view s) {
   append_json(text, s);
   out << text;
 }
+enum class dot_text { label, tooltip };
+// Graphviz knows XML's entities, no tab, and some letters behind a backslash; in a tooltip also behind two.
+void dot_string(std::ostream& out, std::string_view s, dot_text where) {
+  std::string text;
+  for (char c : s) {
+    if (c == '\\' && where == dot_text::tooltip) text += c;
+    text += c == '&' ? "&amp;" : c == '\t' ? " " : std::string_view(&c, 1);
+  }
+  json_string(out, text);
+}
 
 }  // namespace
 
@@ -313,9 +323,11 @@ std::string leak_report::to_dot() const {
     out << "  g" << l.who.id << " [label=";
     std::string text = call_name(l.who) + "\n" + l.who.wait + age_of_wait(l.who);
     if (const frame_info* at = own_frame(l.who)) text += "\n" + at->file + ":" + std::to_string(at->line);
-    std::string label;
-    append_json(label, text);
-    for (char c : label) out << (c == '&' ? "&amp;" : std::string_view(&c, 1));  // Graphviz knows XML's entities
+    dot_string(out, text, dot_text::label);
+    std::ostringstream story;
+    write_leak(story, l);
+    out << ", tooltip=";
+    dot_string(out, story.str(), dot_text::tooltip);
     out << (l.role == leak_role::core ? ", color=red" : "") << "];\n";
   }
   std::vector<std::pair<std::uint64_t, std::uint64_t>> needs;

@@ -191,6 +191,11 @@ TEST(Report, TellsHowLongEachHasWaited) {
       EXPECT_NE(r.to_json().find("\"since_ms\": 359000,"), std::string::npos) << r.to_json();
       EXPECT_NE(r.to_dot().find("(old)\\nchan receive, 5 minutes\\n"), std::string::npos) << r.to_dot();
       EXPECT_NE(r.to_svg().find("chan receive, 5 minutes<"), std::string::npos) << r.to_svg();
+      // The pictures have the rest where one points: the verdict, the async stack, the line that started it.
+      for (const std::string& picture : {r.to_dot(), r.to_svg()})
+        for (const char* what : {"core, proven: goroutine 2 (old) waits for", "receive_holding",
+                                 "created by goroutine 1", "report_test.cpp:"})
+          EXPECT_NE(picture.find(what), std::string::npos) << what << " is not in\n" << picture;
       s.cancel();
     });
   });
@@ -231,7 +236,11 @@ LEASH_TEST_OF_LEAKS(Report, ShowsNamesAndLabelsInOneLineEach) {
     EXPECT_NE(json.find("\"k\\r\\n\": \"vvv"), json.npos);
     EXPECT_NE(json.find(std::string(4096, 'v') + "\"}"), json.npos) << "more than a line of it";
     std::string const dot = r.to_dot();
-    EXPECT_NE(dot.find("(a\\\\n\\\"b\\\\ &amp;lt; \\\\x1b[2J\\\\xff)\\nchan receive"), dot.npos) << dot;
+    EXPECT_NE(dot.find("label=\"goroutine " + std::to_string(r[1].who.id) +
+                       " (a\\\\n\\\"b\\\\ &amp;lt; \\\\x1b[2J\\\\xff)\\nchan receive"),
+              dot.npos)
+        << dot;
+    EXPECT_NE(dot.find(" (a\\\\\\\\n\\\"b\\\\\\\\ &amp;lt;"), dot.npos) << "a tooltip loses two: " << dot;
     s.cancel();
   });
 }
