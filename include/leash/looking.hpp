@@ -41,7 +41,8 @@ void dump(std::ostream&);
 /// std::uncaught_exceptions() does not tell.
 bool unwinding() noexcept;
 
-/// Puts a label on the running goroutine, and on those it starts meanwhile, for as long as it lives.
+/// Puts a label on the running goroutine, and on those it starts meanwhile, for as long as it lives. Of a key or value, as of
+/// a name, the first 4096 bytes are shown.
 class [[nodiscard]] label {
  public:
   label(std::string_view key, std::string_view value, std::source_location where = std::source_location::current());

@@ -9,6 +9,8 @@
 //  P1. A pool lives while handles to it or chunks are left; a chunk is in its pool's list from allocate to deallocate.
 //  P2. An allocator has one pool from its construction on, and is equal to those of the same pool: whoever owns memory of
 //  a pool has a handle to it. A move copies: std::deque of libstdc++ leaves memory of the pool in what it was moved from.
+//  P3. That of a vector is emptied by a move, as is the vector. An empty one owns no memory; it has a new pool when it
+//  allocates.
 #pragma once
 #include <cstddef>
 #include <functional>
@@ -94,9 +96,10 @@ class tracked_allocator : handle {
   }
   pool_core* core() const noexcept { return static_cast<pool_core*>(get()); }
 
- private:
-  template <class U>
-  friend class tracked_allocator;
+ protected:
+  struct without_pool {};
+  explicit tracked_allocator(without_pool) noexcept {}
+  void make_pool() { certify(new pool_core(typeid(T)), capability::owner); }
   template <class U>
   void copy(const tracked_allocator<U>& o) noexcept {
     o.core()->owners.fetch_add(1, std::memory_order_relaxed);
@@ -105,10 +108,57 @@ class tracked_allocator : handle {
   void drop() noexcept {
     if (object* p = release(capability::owner)) static_cast<pool_core*>(p)->drop_owner();
   }
+
+ private:
+  template <class U>
+  friend class tracked_allocator;
+};
+
+/// The allocator of a vector: what was moved from has no handle to the memory (P3).
+template <class T>
+class tracked_vector_allocator : public tracked_allocator<T> {
+  using base = tracked_allocator<T>;
+
+ public:
+  tracked_vector_allocator() = default;
+  tracked_vector_allocator(const tracked_vector_allocator& o) noexcept : base(typename base::without_pool()) {
+    take_part(o);
+  }
+  template <class U>
+  tracked_vector_allocator(const tracked_allocator<U>& o) noexcept : base(typename base::without_pool()) {
+    take_part(o);
+  }
+  // A copy first: at no moment are there more handles than are counted (B5).
+  tracked_vector_allocator(tracked_vector_allocator&& o) noexcept : tracked_vector_allocator(o) { o.drop(); }
+  tracked_vector_allocator& operator=(const tracked_vector_allocator& o) noexcept {
+    if (this->core() != o.core()) {
+      this->drop();
+      take_part(o);
+    }
+    return *this;
+  }
+  tracked_vector_allocator& operator=(tracked_vector_allocator&& o) noexcept {
+    if (this != &o) {
+      *this = o;
+      o.drop();
+    }
+    return *this;
+  }
+  tracked_vector_allocator select_on_container_copy_construction() const { return {}; }
+  T* allocate(std::size_t n) {
+    if (this->core() == nullptr) this->make_pool();
+    return base::allocate(n);
+  }
+
+ private:
+  template <class U>
+  void take_part(const tracked_allocator<U>& o) noexcept {
+    if (o.core() != nullptr) this->copy(o);
+  }
 };
 
 template <class T>
-using tracked_vector = std::vector<T, tracked_allocator<T>>;
+using tracked_vector = std::vector<T, tracked_vector_allocator<T>>;
 
 /// Sole ownership of a T on tracked memory, as std::unique_ptr.
 template <class T>

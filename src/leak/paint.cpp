@@ -2,6 +2,7 @@
 #include "paint.hpp"
 
 #include <algorithm>
+#include <sstream>
 #include <unordered_map>
 
 #include "../observe/looking.hpp"
@@ -28,9 +29,11 @@ class painter {
       b.what = l.role == leak_role::core ? leak_picture::box::kind::core : leak_picture::box::kind::dependent;
       if (l.role == leak_role::core) b.knot = knot_of(f_.knots[k]);
       b.head = call_name(l.who);
-      b.lines.push_back(l.who.wait);
+      b.lines.push_back(l.who.wait + age_of_wait(l.who));
       if (const frame_info* at = own_frame(l.who)) b.lines.push_back(at->file + ":" + std::to_string(at->line));
-      b.story = call_name(l.who) + " " + l.why;
+      std::ostringstream story;
+      write_leak(story, l);
+      b.story = std::move(story).str();
       box_of_node_.emplace(f_.pass.dead[f_.order[k]], graph::size32(to_.boxes.size()));
       to_.boxes.push_back(std::move(b));
     }

@@ -82,6 +82,8 @@ std::mutex& pass_lock() noexcept;
 std::string site(std::source_location);
 /// "goroutine 7 (name)".
 std::string call_name(const goroutine_info&);
+/// As it stands in a report.
+void write_leak(std::ostream&, const leak&);
 /// Why a parked node that is not leaked may still be completed, and how far from a proof that is: 0 it will end by
 /// itself ... 1 nothing but a capability that lies out of sight stands against it.
 struct live_reason {

@@ -21,6 +21,16 @@ void json_string(std::ostream& out, std::string_view s) {
   append_json(text, s);
   out << text;
 }
+enum class dot_text { label, tooltip };
+// Graphviz knows XML's entities, no tab, and some letters behind a backslash; in a tooltip also behind two.
+void dot_string(std::ostream& out, std::string_view s, dot_text where) {
+  std::string text;
+  for (char c : s) {
+    if (c == '\\' && where == dot_text::tooltip) text += c;
+    text += c == '&' ? "&amp;" : c == '\t' ? " " : std::string_view(&c, 1);
+  }
+  json_string(out, text);
+}
 
 }  // namespace
 
@@ -28,7 +38,7 @@ std::string site(std::source_location l) { return std::string(l.file_name()) + "
 
 std::string call_name(const goroutine_info& g) {
   std::string s = "goroutine " + std::to_string(g.id);
-  if (!g.name.empty()) s += " (" + g.name + ")";
+  if (!g.name.empty()) s += " (" + one_line(g.name) + ")";
   return s;
 }
 
@@ -235,6 +245,12 @@ const leak* leak_report::begin() const {
   return findings->leaks.data();
 }
 
+void write_leak(std::ostream& out, const leak& l) {
+  out << (l.role == leak_role::core ? "core" : "dependent") << ", "
+      << (l.grade == leak_grade::proven ? "proven" : "confined") << ": " << call_name(l.who) << " " << l.why << "\n";
+  write_goroutine(out, l.who, " (leaked)", "  ");
+}
+
 std::ostream& operator<<(std::ostream& out, const leak_report& r) {
   std::size_t const core = static_cast<std::size_t>(
       std::count_if(r.begin(), r.end(), [](const leak& l) { return l.role == leak_role::core; }));
@@ -242,10 +258,8 @@ std::ostream& operator<<(std::ostream& out, const leak_report& r) {
   out << r.size() << (r.size() == 1 ? " goroutine is" : " goroutines are") << " leaked: " << core << " core, "
       << r.size() - core << " dependent\n";
   for (const leak& l : r) {
-    out << "\n"
-        << (l.role == leak_role::core ? "core" : "dependent") << ", "
-        << (l.grade == leak_grade::proven ? "proven" : "confined") << ": " << call_name(l.who) << " " << l.why << "\n";
-    write_goroutine(out, l.who, " (leaked)", "  ");
+    out << "\n";
+    write_leak(out, l);
   }
   return out;
 }
@@ -268,7 +282,8 @@ std::string leak_report::to_json() const {
     json_string(out, l.who.state);
     out << ", \"wait\": ";
     json_string(out, l.who.wait);
-    out << ", \"parent\": " << l.who.parent << ", \"spawned_at\": ";
+    out << ", \"since_ms\": " << l.who.waited.count() / 1'000'000 << ", \"parent\": " << l.who.parent
+        << ", \"spawned_at\": ";
     json_string(out, site(l.who.spawned_at));
     out << ", \"why\": ";
     json_string(out, l.why);
@@ -306,9 +321,13 @@ std::string leak_report::to_dot() const {
   out << "digraph leaks {\n  rankdir=LR;\n  node [shape=box, fontname=\"sans-serif\"];\n";
   for (const leak& l : *this) {
     out << "  g" << l.who.id << " [label=";
-    std::string text = call_name(l.who) + "\n" + l.who.wait;
+    std::string text = call_name(l.who) + "\n" + l.who.wait + age_of_wait(l.who);
     if (const frame_info* at = own_frame(l.who)) text += "\n" + at->file + ":" + std::to_string(at->line);
-    json_string(out, text);
+    dot_string(out, text, dot_text::label);
+    std::ostringstream story;
+    write_leak(story, l);
+    out << ", tooltip=";
+    dot_string(out, story.str(), dot_text::tooltip);
     out << (l.role == leak_role::core ? ", color=red" : "") << "];\n";
   }
   std::vector<std::pair<std::uint64_t, std::uint64_t>> needs;

@@ -7,6 +7,7 @@
 
 #include "frozen.hpp"
 #include "sighting.hpp"
+#include "text.hpp"
 
 namespace leash {
 
@@ -57,20 +58,23 @@ bool is_library_file(std::string_view file) noexcept {
   return folder == "leash" || folder.ends_with("/leash");
 }
 
-void write_goroutine(std::ostream& out, const goroutine_info& g, std::string_view mark, std::string_view indent) {
+std::string age_of_wait(const goroutine_info& g) {
   auto const minutes = std::chrono::duration_cast<std::chrono::minutes>(g.waited).count();
-  out << indent << "goroutine " << g.id << " [" << (g.state == "waiting" ? g.wait : g.state) << mark;
-  if (g.state == "waiting" && minutes >= 1) out << ", " << minutes << " minutes";
-  out << "]";
+  return g.state == "waiting" && minutes >= 1 ? ", " + std::to_string(minutes) + " minutes" : std::string();
+}
+
+void write_goroutine(std::ostream& out, const goroutine_info& g, std::string_view mark, std::string_view indent) {
+  out << indent << "goroutine " << g.id << " [" << (g.state == "waiting" ? g.wait : g.state) << mark << age_of_wait(g)
+      << "]";
   if (!g.name.empty() || !g.labels.empty()) {
     out << " {";
     const char* separator = "";
     if (!g.name.empty()) {
-      out << "name: " << g.name;
+      out << "name: " << one_line(g.name);
       separator = ", ";
     }
     for (auto& [key, value] : g.labels) {
-      out << separator << key << ": " << value;
+      out << separator << one_line(key) << ": " << one_line(value);
       separator = ", ";
     }
     out << "}";

@@ -11,10 +11,13 @@ namespace leash {
 
 namespace {
 
+constexpr std::size_t longest_text = 4096;  // of longer names and labels the beginning is seen
+
 // Copies text that may be freed meanwhile, without asking a sanitizer.
 LEASH_READS_FROZEN void copy_text(const char* from, std::size_t n, std::string& to) {
   to.clear();
-  if (n > 4096 || !arena::contains(from)) return;
+  if (!arena::contains(from)) return;
+  n = std::min(n, longest_text);
   to.resize(n);
   for (std::size_t i = 0; i < n; ++i) to[i] = *const_cast<const volatile char*>(from + i);
 }

@@ -1,5 +1,6 @@
 #include "text.hpp"
 
+#include <algorithm>
 #include <cstdio>
 
 namespace leash {
@@ -7,6 +8,7 @@ namespace leash {
 namespace {
 
 constexpr std::string_view replacement = "\xEF\xBF\xBD";
+constexpr std::size_t longest_line = 200;  // characters of one_line
 
 /// The bytes of the character at the front; 0: no UTF-8.
 std::size_t character(std::string_view s) noexcept {
@@ -40,6 +42,34 @@ std::string valid_utf8(std::string_view s) {
     std::size_t const n = character(s);
     out += n == 0 ? replacement : s.substr(0, n);
     s.remove_prefix(n == 0 ? 1 : n);
+  }
+  return out;
+}
+
+std::string one_line(std::string_view s) {
+  std::string out;
+  for (std::size_t n = 0; !s.empty(); ++n) {
+    if (n == longest_line) return out + "...";
+    std::size_t const bytes = character(s);
+    auto const first = static_cast<unsigned char>(s[0]);
+    // Terminals obey U+0080 to U+009F, too; U+2028 and U+2029 end lines.
+    bool const obeyed = bytes == 0 || first < 0x20 || first == 0x7f || (first == 0xC2 && s[1] < '\xA0') ||
+                        s.starts_with("\xE2\x80\xA8") || s.starts_with("\xE2\x80\xA9");
+    if (!obeyed) {
+      out += s.substr(0, bytes);
+    } else if (bytes > 1) {
+      char buffer[8];
+      unsigned const code = bytes == 2 ? static_cast<unsigned char>(s[1]) : 0x2000u | (s[2] & 0x3fu);
+      std::snprintf(buffer, sizeof buffer, "\\u%04x", code);
+      out += buffer;
+    } else if (first == '\n' || first == '\t' || first == '\r') {
+      out += first == '\n' ? "\\n" : first == '\t' ? "\\t" : "\\r";
+    } else {
+      char buffer[8];
+      std::snprintf(buffer, sizeof buffer, "\\x%02x", static_cast<unsigned>(first));
+      out += buffer;
+    }
+    s.remove_prefix(std::max<std::size_t>(bytes, 1));
   }
   return out;
 }

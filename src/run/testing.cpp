@@ -12,6 +12,7 @@
 #include <sstream>
 #include <typeinfo>
 
+#include "../observe/text.hpp"
 #include "schedule.hpp"
 
 namespace leash::testing {
@@ -24,7 +25,7 @@ simulation* simulated_run::sim() noexcept { return &chooser_->sim; }
 
 std::ostream& operator<<(std::ostream& out, const step& s) {
   out << "goroutine " << s.goroutine;
-  if (!s.name.empty()) out << " (" << s.name << ")";
+  if (!s.name.empty()) out << " (" << one_line(s.name) << ")";
   if (!s.file.empty()) out << " at " << s.file << ":" << s.line;
   if (!s.waited.empty()) out << " [" << s.waited << "]";
   return out;

@@ -12,7 +12,6 @@
 
 #include "../leak/pass.hpp"
 #include "../observe/frozen.hpp"
-#include "../observe/looking.hpp"
 
 namespace leash::testing {
 
@@ -87,13 +86,8 @@ void watch_state::add(const leak_report& r) {
       ++left_out;
       continue;
     }
-    const leak& l = r[k];
     std::ostringstream out;
-    out << (l.role == leak_role::core ? "core, " : "dependent, ")
-        << (l.grade == leak_grade::proven ? "proven" : "confined") << ": goroutine " << l.who.id;
-    if (!l.who.name.empty()) out << " (" << l.who.name << ")";
-    out << " " << l.why << "\n";
-    write_goroutine(out, l.who, " (leaked)", "  ");
+    write_leak(out, r[k]);
     entries.push_back({index, f.ids()[d], std::move(out).str()});
   }
 }

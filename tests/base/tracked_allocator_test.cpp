@@ -77,6 +77,33 @@ TEST_F(Allocator, OutlivesItsContainers) {
   again.push_back(6);
   EXPECT_EQ(again.back(), 6);
 }
+TEST_F(Allocator, OfAVectorThatWasMovedFromIsEmptyUntilItAllocates) {
+  auto pool_of = [](const tracked_vector<int>& v) { return v.get_allocator().core(); };
+  tracked_vector<int> a{1, 2, 3};
+  pool_core* const first = pool_of(a);
+  tracked_vector<int> b = std::move(a);
+  EXPECT_EQ(pool_of(a), nullptr);
+  EXPECT_EQ(pool_of(b), first);
+  tracked_vector<int> nothing = std::move(a), copy = a, c;
+  EXPECT_EQ(pool_of(nothing), nullptr);
+  EXPECT_NE(pool_of(copy), nullptr);
+  c = std::move(b);
+  EXPECT_EQ(pool_of(b), nullptr);
+  EXPECT_EQ(pool_of(c), first);
+  EXPECT_EQ(c.size(), 3u);
+  a.swap(c);
+  EXPECT_EQ(pool_of(a), first);
+  EXPECT_EQ(pool_of(c), nullptr);
+  auto& same = a;
+  a = std::move(same);
+  EXPECT_EQ(pool_of(a), first);
+  b.push_back(4);
+  EXPECT_NE(pool_of(b), first);
+  EXPECT_EQ(b.back(), 4);
+  c = a;
+  EXPECT_NE(pool_of(c), first);
+  EXPECT_EQ(c, a);
+}
 
 // ---- what every container does
 // ---------------------------------------------------------------------------------------

@@ -39,6 +39,14 @@ class looking_all_the_time {
   std::thread looker_;
 };
 
+/// Sleeps with a full buffer: a pass that looks into many of those takes longer, and more happens between its phases.
+inline task<> weigh_down() {
+  auto [in, out] = channel<sender<int>>(1);
+  auto [tx, rx] = channel<int>();
+  EXPECT_EQ(in.try_send(std::move(tx)), try_result::done);
+  co_await sleep(1h);
+}
+
 template <class Round>
 void attack(Round round, leaks expected = leaks::are_false_alarms) {
   const auto budget = long_run() ? std::chrono::milliseconds(60'000) : std::chrono::milliseconds(400);
@@ -49,7 +57,12 @@ void attack(Round round, leaks expected = leaks::are_false_alarms) {
     run_at(
         workers,
         [&]() -> task<> {
-          while (std::chrono::steady_clock::now() < end && !::testing::Test::HasFailure()) co_await round(random);
+          co_await round(random);  // what comes later lies where this did: before what sleeps, so it is read earlier
+          co_await with_scope([&](scope& s) -> task<> {
+            for (int i = 0; workers == 4 && i < 300; ++i) s.go(weigh_down);
+            while (std::chrono::steady_clock::now() < end && !::testing::Test::HasFailure()) co_await round(random);
+            s.cancel();
+          });
         },
         expected);
     if (::testing::Test::HasFailure()) return;

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "kernel.hpp"
+#include "leak/capability.hpp"
 
 namespace leash::test::live_tests {
 
@@ -317,6 +318,125 @@ LEASH_TEST_OF_LEAKS(Leak, ADaisyChainOfAThousandOnOneStuckOne) {
         });
       },
       {{"stuck", "chan receive", core}, {"link", "chan receive", dependent, leak_grade::proven, 1000}, waiting_kernel});
+}
+
+// The one ahead asks for more than there is. It may be served by another case, and leave: then the one behind gets the permit
+// that is free.
+LEASH_TEST_OF_LEAKS(Live, WhoStandsInLineBehindOneThatMayLeaveIt) {
+  for (bool may_leave : {false, true})
+    co_await examine(
+        [=]() -> task<> {
+          semaphore permits(2);
+          co_await with_scope([&](scope& s) -> task<> {
+            s.go(
+                named("holder"),
+                [](semaphore& permits) -> task<> {
+                  auto p = co_await permits.acquire();
+                  auto [tx, rx] = channel<int>();
+                  (void)co_await rx.recv();
+                },
+                std::ref(permits));
+            co_await parked("holder", "chan receive");
+            auto [tx, rx] = channel<int>();
+            s.go(
+                named("ahead"),
+                [](semaphore& permits, receiver<int> rx) -> task<> {
+                  (void)co_await select(permits.acquire(2), rx.recv());
+                },
+                std::ref(permits), std::move(rx));
+            co_await parked("ahead", "select");
+            if (may_leave)
+              s.go(named("sender"), keep_asleep<sender<int>>, std::move(tx));
+            else
+              s.go(
+                  named("sender"),
+                  [](semaphore& permits, sender<int>) -> task<> { auto p = co_await permits.acquire(); },
+                  std::ref(permits), std::move(tx));
+            s.go(
+                named("behind"), [](semaphore& permits) -> task<> { auto p = co_await permits.acquire(); },
+                std::ref(permits));
+          });
+        },
+        {{"kernel", "scope join", may_leave ? live : dependent},
+         {"holder", "chan receive", core},
+         {"ahead", "select", may_leave ? live : dependent},
+         {"sender", may_leave ? "sleep" : "semaphore", may_leave ? live : dependent},
+         {"behind", "semaphore", may_leave ? live : dependent}});
+}
+
+// Rule 1: it is marked first, and cut when all contexts below have been marked too. The thread that looks holds that up.
+TEST(Live, WhoseContextHasEndedThoughNobodyHasCutItYet) {
+  run_at(
+      2,
+      []() -> task<> {
+        std::optional<context> ends;
+        std::atomic<context_core*> below = nullptr;
+        std::atomic<bool> held_up = false;
+        std::thread looker;
+        co_await with_scope([&](scope& s) -> task<> {
+          ends = this_context();
+          auto [tx, rx] = channel<int>();
+          s.go(named("stuck"), receive_holding<sender<int>>, std::move(rx), std::move(tx));
+          s.go(
+              named("below"),
+              [](std::atomic<context_core*>& below) -> task<> {
+                cancel_source cs;
+                co_await with_cancel(cs, [&]() -> task<> {
+                  below = this_context().node();
+                  co_await sleep(1h);
+                });
+              },
+              std::ref(below));
+          co_await parked("stuck", "chan receive");
+          co_await parked("below", "sleep");
+          EXPECT_EQ(count(find_leaks(), "stuck"), 1u);
+          looker = std::thread([&] {
+            spin_guard guard(below.load()->lock);
+            held_up = true;
+            while (ends->err() == context_error::none) std::this_thread::yield();
+            leak_report const r = find_leaks();
+            EXPECT_EQ(count(r, "stuck"), 0u) << text(r);
+          });
+          while (!held_up) co_await yield();
+          s.cancel();
+        });
+        looker.join();
+      },
+      leaks::are_expected);
+}
+
+// Rule 1: its last member has left, and nobody has woken it yet. The thread that looks holds that up.
+TEST(Live, WhoJoinsAScopeWhoseLastMemberHasJustLeft) {
+  run_at(2, []() -> task<> {
+    std::atomic<scope_core*> joined = nullptr;
+    std::atomic<bool> held_up = false;
+    std::thread looker;
+    co_await with_scope([&](scope& s) -> task<> {
+      s.go(
+          named("joiner"),
+          [](std::atomic<scope_core*>& joined, std::atomic<bool>& held_up) -> task<> {
+            co_await with_scope([&](scope& inner) -> task<> {
+              joined = static_cast<scope_core*>(this_context().node());
+              inner.go(
+                  [](std::atomic<bool>& held_up) -> task<> {
+                    while (!held_up) co_await yield();
+                  },
+                  std::ref(held_up));
+              co_return;
+            });
+          },
+          std::ref(joined), std::ref(held_up));
+      co_await parked("joiner", "scope join");
+      looker = std::thread([&] {
+        spin_guard guard(joined.load()->lock);
+        held_up = true;
+        while (members_of(joined) != 0) std::this_thread::yield();
+        leak_report const r = find_leaks();
+        EXPECT_EQ(r.size(), 0u) << text(r);
+      });
+    });
+    looker.join();
+  });
 }
 
 }  // namespace leash::test::live_tests

@@ -353,7 +353,6 @@ TEST(PremiseDeathTest, AStrangerUsesAnEndInATrackedContainer) {
               named("waiter"),
               [](receiver<int> rx, tracked_vector<sender<int>>) -> task<> { EXPECT_EQ(co_await rx.recv(), 1); },
               std::move(rx), std::move(all));
-          all = tracked_vector<sender<int>>();  // what a container was moved from shares its pool
           co_await parked("waiter", "chan receive");
           expect_one_proven();
           EXPECT_EQ(given->try_send(1), try_result::done);

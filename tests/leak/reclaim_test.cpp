@@ -382,20 +382,6 @@ TEST(Report, ListsThatContextsEndByCapabilitiesOnly) {
   }
 }
 
-LEASH_TEST_OF_LEAKS(Report, IsValidWhateverANameHolds) {
-  co_await with_scope([](scope& s) -> task<> {
-    auto [tx, rx] = channel<int>();
-    s.go(named("bad \xff\xc3 name"), receive_holding<sender<int>>, std::move(rx), std::move(tx));
-    co_await eventually([] { return find_leaks().size() == 1; }, "the leak");
-    auto const r = find_leaks();
-    for (const std::string& told : {r.to_json(), r.to_dot()}) {
-      EXPECT_NE(told.find("bad \xEF\xBF\xBD\xEF\xBF\xBD name"), std::string::npos) << told;
-      EXPECT_EQ(told.find('\xff'), std::string::npos) << told;
-    }
-    s.cancel();
-  });
-}
-
 TEST(Report, OfNothingIsEmpty) {
   leak_report r;
   EXPECT_EQ(r.size(), 0u);

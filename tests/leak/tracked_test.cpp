@@ -41,6 +41,16 @@ LEASH_TEST_OF_LEAKS(Tracked, AWeakHandleElsewhereCanReviveIt) {
       },
       stuck);
 }
+LEASH_TEST_OF_LEAKS(Tracked, AWeakHandleOutOfSightCanReviveIt) {
+  co_await with_twin(
+      [](scope& s, tx_t tx, rx_t rx) {
+        auto block = share<state>(std::move(tx));
+        auto w = std::make_unique<weak<state>>(block);
+        s.go(named("stuck"), receive_holding<shared<state>>, std::move(rx), std::move(block));
+        return w;
+      },
+      stuck);
+}
 LEASH_TEST_OF_LEAKS(Tracked, AWeakHandleThatTheWaiterHoldsItself) {
   co_await with_twin(
       [](scope& s, tx_t tx, rx_t rx) {
@@ -156,6 +166,30 @@ LEASH_TEST_OF_LEAKS(Tracked, AVectorThatWasMovedIn) {
         return more;
       },
       {"stuck", "chan receive", core});
+}
+// The place that it was moved from lives on, and is used again.
+LEASH_TEST_OF_LEAKS(Tracked, AVectorThatLeftAnotherOneBehind) {
+  for (bool twin : {false, true})
+    co_await examine(
+        [=]() -> task<> {
+          tracked_vector<tx_t> all;
+          co_await with_scope([&](scope& s) -> task<> {
+            auto [tx, rx] = channel<int>();
+            if (twin) all.push_back(tx.dup());
+            tracked_vector<tx_t> kept = std::move(all);
+            kept.push_back(std::move(tx));
+            if (twin) {
+              all.push_back(std::move(kept[0]));
+              kept.erase(kept.begin());
+            } else {
+              all.emplace_back();
+            }
+            s.go(named("stuck"), receive_holding<tracked_vector<tx_t>>, std::move(rx), std::move(kept));
+            s.go(named("keeper"), [](tracked_vector<tx_t>&) -> task<> { co_await sleep(1h); }, std::ref(all));
+            co_return;
+          });
+        },
+        {live_kernel, {"stuck", "chan receive", twin ? live : core}, {"keeper", "sleep", live}});
 }
 using channels = std::map<int, std::pair<tx_t, rx_t>, std::less<int>,
                           tracked_allocator<std::pair<const int, std::pair<tx_t, rx_t>>>>;

@@ -48,5 +48,17 @@ TEST(Text, JsonStringsAreEscapedAndUtf8) {
     EXPECT_EQ(valid_utf8(bad).find(bad), std::string::npos);
   EXPECT_EQ(valid_utf8("\xC3(x"), "\xEF\xBF\xBD(x");
 }
+TEST(Text, OneLineIsWhatATerminalShowsAndNeverObeys) {
+  EXPECT_EQ(one_line("gr\xC3\xBC\xC3\x9F \xF0\x9F\x90\x95 \\ \"q\""), "gr\xC3\xBC\xC3\x9F \xF0\x9F\x90\x95 \\ \"q\"");
+  EXPECT_EQ(one_line("a\nb\tc\rd\x1b[31m\x7f"), "a\\nb\\tc\\rd\\x1b[31m\\x7f");
+  EXPECT_EQ(one_line(std::string_view("\0", 1)), "\\x00");
+  EXPECT_EQ(one_line("\xC2\x80\xC2\x9B\xC2\xA0\xE2\x80\xA7\xE2\x80\xA8\xE2\x80\xA9"),
+            "\\u0080\\u009b\xC2\xA0\xE2\x80\xA7\\u2028\\u2029");
+  EXPECT_EQ(one_line("\xff|\xC3|\xE2\x82"), "\\xff|\\xc3|\\xe2\\x82");
+  std::string const longest = std::string(100, 'a') + std::string(100, '\n');
+  EXPECT_TRUE(one_line(longest).ends_with("\\n\\n"));
+  EXPECT_EQ(one_line(longest + "b"), one_line(longest) + "...");
+  EXPECT_EQ(one_line(std::string(1'000'000, 'x')), std::string(200, 'x') + "...");
+}
 
 }  // namespace leash::test::text_tests
