@@ -241,11 +241,11 @@ SQL_TEST(Held, ForTooLongIsToldOnceWithTheHoldersStack) {
 
 // In virtual time, where a moment is one: who holds it for short, again and again, is nobody to tell of. No call is made
 // meanwhile: one that takes long passes its time on to the run.
-static task<int> times_told(database& db, std::chrono::nanoseconds held) {
+static task<int> times_told(database& db, std::chrono::nanoseconds held, int times) {
   std::atomic<int> told = 0;
   pool p(db.address(), {.held_limit = 20ms, .on_held = [&](const held_connection&) { ++told; }});
   (co_await p.acquire()).release();  // it is open from here on
-  for (int i = 0; i < 30; ++i) {
+  for (int i = 0; i < times; ++i) {
     connection c = co_await p.acquire();
     co_await sleep(held);
     c.release();
@@ -254,10 +254,10 @@ static task<int> times_told(database& db, std::chrono::nanoseconds held) {
   co_return told.load();
 }
 TEST(HeldSqlite, ForAMomentIsNotTold) {
-  simulated([](database& db) -> task<> { EXPECT_EQ(co_await times_told(db, 19ms), 0); });
+  simulated([](database& db) -> task<> { EXPECT_EQ(co_await times_told(db, 19ms, 30), 0); });
 }
 TEST(HeldSqlite, ForAMomentTooLongIsToldEachTime) {
-  simulated([](database& db) -> task<> { EXPECT_EQ(co_await times_told(db, 21ms), 30); });
+  simulated([](database& db) -> task<> { EXPECT_EQ(co_await times_told(db, 21ms, 3), 3); });
 }
 
 // --- proof
