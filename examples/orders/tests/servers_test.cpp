@@ -42,7 +42,7 @@ TEST(PostgresAndNats, serve_two_instances) {
   auto a = started({"--postgres", db.address(), "--nats", nats.url()});
   auto b = started({"--postgres", db.address(), "--nats", nats.url()});
   load_totals t;
-  std::thread other([&] { t = b->load({.clients = 4, .during = 2s, .check = true}); });
+  std::jthread other([&] { t = b->load({.clients = 4, .during = 2s, .check = true}); });
   bears_a_load(*a);  // at its end b goes on alone
   other.join();
   EXPECT_TRUE(t.good()) << t.lost << " lost, " << t.waiting << " wait, " << t.shipped_twice << " twice";

@@ -183,7 +183,7 @@ TEST(Load, with_clients_that_go_away_loses_nothing_and_leaves_nothing) {
 template <class F>
 void ends_in_a_load(service& s, F end) {
   load_totals t;
-  std::thread load([&] { t = s.load({.clients = 8, .during = 3s, .check = true}); });
+  std::jthread load([&] { t = s.load({.clients = 8, .during = 3s, .check = true}); });
   eventually_here([&] { return s.stats().at("since_start").at("accepted") > 20; });
   end();
   s.start();
@@ -205,7 +205,7 @@ TEST(Shutdown, by_force_in_a_load_loses_nothing) {
 }
 TEST(Shutdown, ends_listeners_and_cuts_what_takes_longer_than_allowed) {
   service s({"--drain", "200ms"});
-  std::thread client([&] {
+  std::jthread client([&] {
     leash::run({.workers = 1}, [&]() -> task<> {
       http::client c;
       auto events = co_await c.get(s.url() + "/events");
