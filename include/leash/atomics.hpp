@@ -11,6 +11,7 @@ struct atomics {
   using atomic = std::atomic<T>;
   LEASH_INLINE static void fence(std::memory_order order) noexcept { std::atomic_thread_fence(order); }
   LEASH_INLINE static void light_barrier() noexcept { light_fence(); }
+  static void heavy_barrier() noexcept { heavy_fence(); }
 };
 
 }  // namespace leash

@@ -22,6 +22,7 @@
 #include <exception>
 #include <leash/clock.hpp>
 #include <leash/object.hpp>
+#include <leash/spin_lock.hpp>
 #include <source_location>
 
 namespace leash {
@@ -99,6 +100,12 @@ inline constexpr std::uint8_t g_carries = 128;  // an exception of a clean-up co
 inline constexpr std::uint8_t ref_running = 1;
 inline constexpr std::uint8_t ref_handle = 2;
 inline constexpr std::uint8_t ref_watch = 4;  // a reclaim waits for its end
+// No reference, the same from beginning to end: the others change by one locked instruction. Without it by a load and a
+// store under join_lock_of(), which is less for a lone worker, and more where the lock's cache line goes from one to another.
+inline constexpr std::uint8_t refs_by_rmw = 8;
+LEASH_INLINE std::uint8_t first_refs() noexcept {
+  return ref_running | ref_handle | (alone_here.load(std::memory_order_relaxed) == loneliness::lasts ? 0 : refs_by_rmw);
+}
 
 // killed
 inline constexpr std::uint8_t killed_and_noted = 2;  // see note_reclaimed
@@ -154,7 +161,7 @@ struct goroutine_core {
   std::uint16_t winner = 0;
   std::uint16_t budget = 1;  // operations that may complete at once before it yields
   std::uint16_t runtime_index;
-  std::atomic<std::uint8_t> refs{ref_running | ref_handle};  // changed under join_lock_of(this), but by the last one
+  std::atomic<std::uint8_t> refs{first_refs()};  // the last to go changes nothing
   std::uint8_t shard = 0;
   std::uint8_t bits = 0;
   std::atomic<std::uint8_t> killed{0};  // not 0: reclaimed, nothing but clean-up runs any more

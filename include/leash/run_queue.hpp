@@ -71,9 +71,10 @@ class run_queue {
       if (head_.compare_exchange_weak(head, head + n, std::memory_order_acq_rel, std::memory_order_acquire)) return n;
     }
   }
-  /// How many have been taken, mod 2^32, and how many are there; hints.
-  std::uint32_t taken() const noexcept { return head_.load(std::memory_order_relaxed); }
-  std::uint32_t size() const noexcept { return tail_.load(std::memory_order_relaxed) - taken(); }
+  /// How many are there; a hint.
+  std::uint32_t size() const noexcept {
+    return tail_.load(std::memory_order_relaxed) - head_.load(std::memory_order_relaxed);
+  }
   bool empty() const noexcept { return head_.load(std::memory_order_relaxed) == tail_.load(std::memory_order_relaxed); }
 
  private:

@@ -602,10 +602,9 @@ auto select(on_case<Op, H>&&... cases) {
 // --- what is no case
 
 /// To say in words what select refuses.
-#define LEASH_NOT_SELECTABLE                                                                                      \
-  "this operation is no case of a select: yield() is always ready, and what blocking(f), select and others have " \
-  "begun "                                                                                                        \
-  "cannot be taken back; start it with go() and select on the goroutine's join()"
+#define LEASH_NOT_SELECTABLE                                                                          \
+  "this operation is no case of a select: yield() is always ready, and what blocking(f), select and " \
+  "others have begun cannot be taken back; start it with go() and select on the goroutine's join()"
 template <class... Ops>
   requires(sizeof...(Ops) > 0 && (operation<Ops> && ...) && !(selectable<Ops> && ...))
 auto select(Ops&&...) {

@@ -7,8 +7,8 @@
 // top counts up, by CAS of thieves (and of the owner for the last item); bottom belongs to the owner. Slot i %
 // capacity.
 //  D1. Slots top..bottom-1 are full. D2. The owner announces bottom - 1 before it looks at top, thieves read top before
-//  bottom, both with a full fence between: of an owner and a thief that want the same last item, at least one sees the
-//  other.
+//  bottom, all four in the one order of sequentially consistent operations (no fence: an exchange and plain loads where
+//  loads keep their order): of an owner and a thief that want the same last item, at least one sees the other.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -34,9 +34,13 @@ class spawn_stack {
   LEASH_INLINE T* pop(bool alone) noexcept {
     std::int64_t const bottom = bottom_.load(std::memory_order_relaxed) - 1;
     if (top_.load(std::memory_order_relaxed) > bottom) return nullptr;
-    bottom_.store(bottom, std::memory_order_release);       // ORD stack-2: for a thief that reads this value
-    if (!alone) Atomics::fence(std::memory_order_seq_cst);  // D2: a store must not pass the load below
-    std::int64_t top = top_.load(std::memory_order_relaxed);
+    // ORD stack-2: for a thief that reads this value.
+    if (alone) {
+      bottom_.store(bottom, std::memory_order_release);
+    } else {
+      (void)bottom_.exchange(bottom, std::memory_order_seq_cst);  // D2: the load below must not pass this
+    }
+    std::int64_t top = top_.load(std::memory_order_seq_cst);
     if (top < bottom) return slots_[static_cast<std::size_t>(bottom) % Capacity].load(std::memory_order_relaxed);
     T* item = nullptr;
     if (top == bottom) {
@@ -49,10 +53,9 @@ class spawn_stack {
   }
   /// Any thread: the oldest; null: empty, or somebody else was quicker.
   T* steal() noexcept {
-    std::int64_t top = top_.load(std::memory_order_acquire);
-    Atomics::fence(std::memory_order_seq_cst);  // D2
+    std::int64_t top = top_.load(std::memory_order_seq_cst);  // D2: before the load of bottom
     // ORD stack-2 acquire: sees the slot.
-    if (top >= bottom_.load(std::memory_order_acquire)) return nullptr;
+    if (top >= bottom_.load(std::memory_order_seq_cst)) return nullptr;
     T* item = slots_[static_cast<std::size_t>(top) % Capacity].load(std::memory_order_relaxed);
     // ORD stack-1 release: the slot was read before it can be reused.
     return top_.compare_exchange_strong(top, top + 1, std::memory_order_acq_rel, std::memory_order_relaxed) ? item

@@ -21,6 +21,7 @@
 #include <functional>
 #include <leash/fence.hpp>
 #include <leash/goroutine.hpp>
+#include <leash/next_slot.hpp>
 #include <leash/reactor.hpp>
 #include <leash/run_queue.hpp>
 #include <leash/spawn_stack.hpp>
@@ -73,7 +74,7 @@ struct worker {
   std::unique_ptr<ticks_seen[]> seen;               // of each worker
   std::atomic<std::uint64_t> spawned{0}, ended{0};  // written by this worker only
 
-  alignas(64) std::atomic<goroutine_core*> next{nullptr};
+  alignas(64) next_slot<goroutine_core> next;
   std::atomic<std::uint32_t> tick{0};          // goroutines run, mod 2^32; written by this worker only
   std::atomic<std::uint32_t> watched_tick{0};  // the sentry's: `tick` when it last looked
   run_queue<goroutine_core> queue;             // woken
@@ -255,6 +256,10 @@ LEASH_INLINE std::uint64_t new_goroutine_id(std::uint16_t runtime_index) noexcep
 void count_spawned(runtime*) noexcept;
 /// The goroutine's last owner gives its slot back.
 void free_goroutine(goroutine_core*) noexcept;
+/// No others of its references are left. See refs_by_rmw.
+LEASH_INLINE bool is_only(std::uint8_t refs, std::uint8_t ref) noexcept { return (refs & ~refs_by_rmw) == ref; }
+/// Adds one of the refs, by somebody for whom it cannot go away meanwhile. False: it was there.
+bool add_ref(goroutine_core*, std::uint8_t ref) noexcept;
 /// Drops one of the refs; frees with the last.
 void drop_ref(goroutine_core*, std::uint8_t ref) noexcept;
 

@@ -1,6 +1,7 @@
 // Reclaim: which leaked goroutines are unwound, and waiting for their end.
 #include <algorithm>
 #include <leash/looking.hpp>
+#include <leash/sleep.hpp>
 #include <thread>
 #include <unordered_map>
 
@@ -53,12 +54,7 @@ bool kill(goroutine_core* g, std::uint64_t word, Before before) noexcept {
 
 /// Counts who waits for g's end, unless another reclaim does already: who unwinds can be leaked again, at the re-lock of a
 /// condition's wait.
-bool watch(goroutine_core* g) noexcept {
-  spin_guard guard(join_lock_of(g));
-  std::uint8_t const refs = g->refs.load(std::memory_order_relaxed);
-  g->refs.store(refs | ref_watch, std::memory_order_relaxed);
-  return (refs & ref_watch) == 0;
-}
+bool watch(goroutine_core* g) noexcept { return add_ref(g, ref_watch); }
 /// Somebody could ask why it was reclaimed: who has a handle, or its scope.
 bool may_be_asked(const goroutine_core* g) noexcept {
   return (g->refs.load(std::memory_order_relaxed) & ref_handle) != 0 || g->home->leaks_fail;
@@ -66,6 +62,7 @@ bool may_be_asked(const goroutine_core* g) noexcept {
 
 /// They lie about in memory, and each is looked at in turn.
 constexpr std::size_t ahead = 8;
+constexpr std::size_t portion = 128;  // they fit in a worker's queue
 void fetch(const goroutine_core* g) noexcept {
   for (std::size_t at = 0; at < sizeof(goroutine_core); at += 64)
     __builtin_prefetch(reinterpret_cast<const std::byte*>(g) + at, 1);
@@ -123,21 +120,39 @@ class reasons {
 
 }  // namespace
 
+namespace {
+
+/// The victims of a report, killed one after the other.
+class killer {
+ public:
+  killer(const leak_report& r, const reclaim_options& o)
+      : pass_(r.findings->pass), victims_(choose_victims(pass_, o)), told_(r) {}
+  std::size_t left() const noexcept { return victims_.size() - at_; }
+  /// The next `most` of them, if their waits can still be cut: appends them to `killed`, and the caller has a ref_watch of
+  /// each.
+  void kill_some(std::size_t most, std::vector<goroutine_core*>& killed) {
+    for (std::size_t const end = at_ + std::min(left(), most); at_ < end; ++at_) {
+      if (at_ + ahead < victims_.size()) fetch(pass_.known.goroutine_at(victims_[at_ + ahead].node));
+      victim const v = victims_[at_];
+      kill(pass_.known.goroutine_at(v.node), pass_.known.words[v.node], [&](goroutine_core* g) {
+        if (watch(g)) killed.push_back(g);
+        if (may_be_asked(g)) note_reclaimed(g, told_.why(v.id));
+      });
+    }
+  }
+
+ private:
+  const leak_pass& pass_;
+  std::vector<victim> const victims_;
+  reasons const told_;
+  std::size_t at_ = 0;
+};
+
+}  // namespace
+
 std::vector<goroutine_core*> kill_victims(const leak_report& r, const reclaim_options& o) {
   std::vector<goroutine_core*> killed;
-  if (r.findings == nullptr) return killed;
-  const leak_pass& pass = r.findings->pass;
-  std::vector<victim> const victims = choose_victims(pass, o);
-  reasons const told(r);
-  killed.reserve(victims.size());
-  for (std::size_t k = 0; k < victims.size(); ++k) {
-    if (k + ahead < victims.size()) fetch(pass.known.goroutine_at(victims[k + ahead].node));
-    victim const v = victims[k];
-    kill(pass.known.goroutine_at(v.node), pass.known.words[v.node], [&](goroutine_core* g) {
-      if (watch(g)) killed.push_back(g);
-      if (may_be_asked(g)) note_reclaimed(g, told.why(v.id));
-    });
-  }
+  if (r.findings != nullptr) killer(r, o).kill_some(SIZE_MAX, killed);
   return killed;
 }
 
@@ -204,40 +219,76 @@ struct end_operation : operation_base {
 // Those of whom the caller holds a ref_watch.
 class watched {
  public:
-  explicit watched(std::vector<goroutine_core*> v) : all_(std::move(v)) {}
-  watched(watched&&) = default;
+  watched() = default;
+  watched(const watched&) = delete;
   ~watched() {
     for (goroutine_core* g : all_) drop_ref(g, ref_watch);
   }
+  std::vector<goroutine_core*>& all() noexcept { return all_; }
+  /// Not null: one that has not ended, as far as is known.
   goroutine_core* next() const noexcept { return all_.empty() ? nullptr : all_.back(); }
   /// It has ended.
   void drop_next() noexcept {
     drop_ref(all_.back(), ref_watch);
     all_.pop_back();
   }
-  std::size_t size() const noexcept { return all_.size(); }
+  /// Of those from the `first` on who has ended.
+  void drop_ended(std::size_t first) noexcept {
+    std::size_t kept = first;
+    for (std::size_t i = first; i < all_.size(); ++i)
+      ended(all_[i]) ? drop_ref(all_[i], ref_watch) : void(all_[kept++] = all_[i]);
+    all_.resize(kept);
+  }
 
  private:
   std::vector<goroutine_core*> all_;
+};
+
+/// Kills what is left when it goes.
+class whole_killer : public killer {
+ public:
+  whole_killer(const leak_report& r, const reclaim_options& o, watched& killed) : killer(r, o), killed_(killed) {
+    killed_.all().reserve(left());
+  }
+  whole_killer(const whole_killer&) = delete;
+  ~whole_killer() { kill_some(left(), killed_.all()); }
+
+ private:
+  watched& killed_;
 };
 
 }  // namespace
 
 task<std::size_t> reclaim_operation::as_task() {
   return [](leak_report r, reclaim_options o) -> task<std::size_t> {
-    watched victims(kill_victims(r, o));
-    std::size_t const all = victims.size();
-    for (; goroutine_core* g = victims.next(); victims.drop_next())
+    if (r.findings == nullptr) co_return 0;
+    watched killed;
+    std::size_t n = 0;
+    {
+      // In portions: most unwind, and what they free ends, while it is in the cache. Nobody is waited for meanwhile: the
+      // clean-up of one may need what another holds.
+      whole_killer victims(r, o, killed);
+      for (;;) {
+        std::size_t const before = killed.all().size();
+        victims.kill_some(portion, killed.all());
+        n += killed.all().size() - before;
+        if (victims.left() == 0) break;
+        co_await yield();
+        killed.drop_ended(before);
+      }
+    }
+    for (; goroutine_core* g = killed.next(); killed.drop_next())
       if (!ended(g)) co_await end_operation(g);
-    co_return all;
+    co_return n;
   }(std::move(report_), options_);
 }
 
 std::size_t reclaim_operation::wait(std::source_location where) {
   if (this_worker != nullptr)
     throw_misuse("reclaim(...).wait() blocks its thread: on a worker co_await the operation instead", where);
-  watched victims(kill_victims(report_, options_));
-  std::size_t const all = victims.size();
+  watched victims;
+  victims.all() = kill_victims(report_, options_);
+  std::size_t const all = victims.all().size();
   for (; goroutine_core* g = victims.next(); victims.drop_next())
     while (!ended(g)) std::this_thread::sleep_for(std::chrono::microseconds(100));
   return all;

@@ -187,6 +187,7 @@ goroutine_core* claim_all(wait_queue& q) noexcept {
 }
 
 void schedule_all(goroutine_core* g) noexcept {
+  if (g != nullptr && g->next == nullptr) return schedule(g);
   while (g != nullptr) {
     goroutine_core* next = g->next;
     schedule_last(g);
@@ -383,13 +384,31 @@ void free_goroutine(goroutine_core* g) noexcept {
   arena::deallocate(arena::kind::goroutine, g, bytes);
 }
 
+bool add_ref(goroutine_core* g, std::uint8_t ref) noexcept {
+  std::uint8_t before = g->refs.load(std::memory_order_relaxed);
+  if ((before & refs_by_rmw) != 0) {
+    before = g->refs.fetch_or(ref, std::memory_order_relaxed);
+  } else {
+    spin_guard guard(join_lock_of(g));
+    before = g->refs.load(std::memory_order_relaxed);
+    g->refs.store(before | ref, std::memory_order_relaxed);
+  }
+  return (before & ref) == 0;
+}
+
 void drop_ref(goroutine_core* g, std::uint8_t ref) noexcept {
   // Acquire: whoever dropped the others is done with it.
-  if (g->refs.load(std::memory_order_acquire) != ref) {
-    spin_guard guard(join_lock_of(g));
-    auto const left = static_cast<std::uint8_t>(g->refs.load(std::memory_order_relaxed) & ~ref);
-    g->refs.store(left, std::memory_order_release);
-    if (left != 0) return;
+  std::uint8_t const before = g->refs.load(std::memory_order_acquire);
+  if (!is_only(before, ref)) {
+    std::uint8_t left;
+    if ((before & refs_by_rmw) != 0) {
+      left = static_cast<std::uint8_t>(g->refs.fetch_sub(ref, std::memory_order_acq_rel) - ref);
+    } else {
+      spin_guard guard(join_lock_of(g));
+      left = static_cast<std::uint8_t>(g->refs.load(std::memory_order_relaxed) - ref);
+      g->refs.store(left, std::memory_order_release);
+    }
+    if (!is_only(left, 0)) return;
   }
   free_goroutine(g);
 }

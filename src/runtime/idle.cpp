@@ -119,8 +119,7 @@ goroutine_core* look_after_others(worker& w, std::int64_t now) noexcept {
     std::uint32_t const tick = other.tick.load(std::memory_order_relaxed);
     if (tick == other.watched_tick.load(std::memory_order_relaxed)) {
       poll_reactor(w, i);
-      if (found == nullptr && other.next.load(std::memory_order_relaxed) != nullptr)
-        found = other.next.exchange(nullptr, std::memory_order_acq_rel);  // ORD next-1
+      if (found == nullptr && !other.next.empty()) found = other.next.steal();
     }
     other.watched_tick.store(tick, std::memory_order_relaxed);
   }
@@ -149,8 +148,7 @@ goroutine_core* leave(runtime& rt, goroutine_core* found) noexcept {
   // As in sleep_until: a pusher that saw this one look, or on watch, is seen here.
   heavy_fence();
   bool more = anything_to_do(rt);
-  for (std::uint32_t k = 0; k < rt.worker_count && !more; ++k)
-    more = rt.workers[k].next.load(std::memory_order_relaxed) != nullptr;
+  for (std::uint32_t k = 0; k < rt.worker_count && !more; ++k) more = !rt.workers[k].next.empty();
   if (std::int64_t const timer = earliest_timer(rt); !more && timer != INT64_MAX) {
     std::lock_guard guard(rt.idle_lock);
     more = timer < rt.sentry_until.load(std::memory_order_relaxed);  // otherwise the sentry gets up in time
@@ -361,7 +359,7 @@ goroutine_core* idle(worker& w) noexcept {
         rt.quiet_again.store(after + std::max<std::int64_t>(1'000'000, 20 * (after - now)), std::memory_order_relaxed);
         if (moved) {
           rt.quiet_again.store(0, std::memory_order_relaxed);
-          if (goroutine_core* g = w.next.exchange(nullptr, std::memory_order_acq_rel)) return leave(rt, g);
+          if (goroutine_core* g = w.next.take()) return leave(rt, g);
           spin = false;
           continue;
         }
@@ -378,7 +376,7 @@ goroutine_core* idle(worker& w) noexcept {
       w.poll = shortest_poll;
       return leave(rt, g);
     }
-    if (goroutine_core* g = w.next.exchange(nullptr, std::memory_order_acq_rel)) return leave(rt, g);
+    if (goroutine_core* g = w.next.take()) return leave(rt, g);
     spin = w.wake_word.load(std::memory_order_relaxed) != 0;
     if (!spin) w.poll = std::min(w.poll * 2, longest_poll);
   }

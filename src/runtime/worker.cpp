@@ -200,15 +200,7 @@ void schedule(goroutine_core* g) {
   worker* w = this_worker;
   if (w == nullptr || w->rt != rt) return schedule_from_outside(*rt, g);
   if (is_unusual(*w, g)) return;
-  goroutine_core* before;
-  if (w->single) {
-    before = w->next.load(std::memory_order_relaxed);
-    w->next.store(g, std::memory_order_relaxed);
-  } else {
-    // ORD next-1 acq_rel: hands the goroutine, and what its waker wrote, to whoever takes it.
-    before = w->next.exchange(g, std::memory_order_acq_rel);
-  }
-  if (before != nullptr) {
+  if (goroutine_core* before = w->next.exchange(g)) {
     // What is pushed out waits among its like.
     (before->bits & g_started) != 0 ? push_local(*w, before) : push_fresh(*w, before);
   } else if (!w->single) {
@@ -240,8 +232,7 @@ void schedule_yielded(worker& w, goroutine_core* g) noexcept {
     }
     // Alone on its worker it goes on at once: nobody is woken to take it away. Whatever else comes here is told of by
     // whoever brings it, and then found together with this one.
-    if (w.queue.empty() && w.next.load(std::memory_order_relaxed) == nullptr &&
-        w.rt->global_count.load(std::memory_order_relaxed) == 0) {
+    if (w.queue.empty() && w.next.empty() && w.rt->global_count.load(std::memory_order_relaxed) == 0) {
       (void)w.queue.push(g);  // an empty queue has room
       return;
     }
@@ -250,16 +241,6 @@ void schedule_yielded(worker& w, goroutine_core* g) noexcept {
 }
 
 // --- finding
-
-LEASH_INLINE static goroutine_core* take_next(worker& w) noexcept {
-  goroutine_core* g = w.next.load(std::memory_order_relaxed);
-  if (g == nullptr) return nullptr;
-  if (w.single) {
-    w.next.store(nullptr, std::memory_order_relaxed);
-    return g;
-  }
-  return w.next.exchange(nullptr, std::memory_order_acq_rel);  // ORD next-1; null: the sentry was quicker
-}
 
 goroutine_core* take_global(worker& w) noexcept {
   runtime& rt = *w.rt;
@@ -567,7 +548,7 @@ goroutine_core* find_work(worker& w) noexcept {
     if (goroutine_core* g = take_fresh(w)) return g;
   }
   if (w.chain < chain_limit) [[likely]] {
-    if (goroutine_core* g = take_next(w)) {
+    if (goroutine_core* g = w.next.take()) {
       ++w.chain;
       return g;
     }
@@ -576,7 +557,7 @@ goroutine_core* find_work(worker& w) noexcept {
   if (goroutine_core* g = pop_queue(w)) return g;
   if (goroutine_core* g = take_fresh(w)) return g;
   if (goroutine_core* g = take_global(w)) return g;
-  if (goroutine_core* g = take_next(w)) return g;
+  if (goroutine_core* g = w.next.take()) return g;
   if (rt.stopping.load(std::memory_order_acquire)) return nullptr;
   return idle(w);
 }

@@ -382,7 +382,7 @@ void member_ended(goroutine_core* g) noexcept {
       [[unlikely]]
     if (std::exception_ptr why = reclaimed_because(g)) root_failed(g, std::move(why));
   goroutine_core* woken = nullptr;
-  if (g->refs.load(std::memory_order_acquire) == ref_running) {
+  if (is_only(g->refs.load(std::memory_order_acquire), ref_running)) {
     g->park.store(next_epoch(g->park.load(std::memory_order_relaxed), park_state::done), std::memory_order_release);
   } else {
     spin_guard guard(join_lock_of(g));

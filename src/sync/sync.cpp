@@ -137,8 +137,7 @@ void semaphore_core::release(std::size_t n) noexcept {
     // After the last claim: the marker must not see the permit gone and its waiters still parked.
     holders.fetch_sub(1, std::memory_order_release);
   }
-  // One alone runs next here, as after a mutex: no thread is woken for it.
-  woken != nullptr && woken->next == nullptr ? schedule(woken) : schedule_all(woken);
+  schedule_all(woken);
 }
 
 bool semaphore_wait::claim() noexcept {

@@ -115,6 +115,89 @@ LEASH_TEST_OF_LEAKS(Reclaim, AVictimThatIsLeakedAgainWhileItUnwindsHasOneWatcher
   });
 }
 
+// More than are unwound in one portion.
+constexpr int many = 400;
+
+task<> wait_for_oneself(count_end) {
+  auto [tx, rx] = channel<int>();
+  (void)co_await rx.recv();
+}
+
+LEASH_TEST_OF_LEAKS(Reclaim, OfManyCountsEach) {
+  std::atomic<int> ended = 0;
+  co_await with_scope([&](scope& s) -> task<> {
+    for (int i = 0; i < many; ++i) s.go(named("stuck"), wait_for_oneself, count_end(ended));
+    co_await parked("stuck", "chan receive", many);
+    EXPECT_EQ(co_await reclaim(find_leaks()), std::size_t{many});
+    EXPECT_EQ(ended, many);
+    EXPECT_EQ(num_goroutines(), 1u);
+  });
+}
+
+LEASH_TEST_OF_LEAKS(Reclaim, ThatIsCutUnwindsTheRest) {
+  std::atomic<int> ended = 0;
+  co_await with_scope([&](scope& s) -> task<> {
+    bool returned = false;
+    cancel_source stop;
+    struct stop_at_end {
+      cancel_source* stop;
+      explicit stop_at_end(cancel_source& s) : stop(&s) {}
+      stop_at_end(stop_at_end&& o) noexcept : stop(std::exchange(o.stop, nullptr)) {}
+      ~stop_at_end() {
+        if (stop != nullptr) stop->cancel();
+      }
+    };
+    s.go(
+        named("stuck"),
+        [](count_end, stop_at_end) -> task<> {
+          auto [tx, rx] = channel<int>();
+          (void)co_await rx.recv();
+        },
+        count_end(ended), stop_at_end(stop));
+    for (int i = 1; i < many; ++i) s.go(named("stuck"), wait_for_oneself, count_end(ended));
+    co_await parked("stuck", "chan receive", many);
+    co_await with_cancel(stop, [&]() -> task<> {
+      (void)co_await reclaim(find_leaks());
+      returned = true;
+    });
+    EXPECT_FALSE(returned) << "it was to be cut while it unwinds them";
+    co_await s.join();
+  });
+  EXPECT_EQ(ended, many);
+}
+
+LEASH_TEST_OF_LEAKS(Reclaim, DoesNotWaitForACleanUpThatNeedsTheLastVictim) {
+  std::atomic<int> ended = 0;
+  bool cleaned = false;  // false: what it needed did not come in the time that a clean-up has
+  co_await with_scope([&](scope& s) -> task<> {
+    auto [tx, rx] = channel<int>();
+    s.go(
+        named("stuck"),
+        [](receiver<int> rx, bool& cleaned) -> task<> {
+          auto [own_tx, own_rx] = channel<int>();
+          co_await finally([&]() -> task<> { (void)co_await own_rx.recv(); },
+                           [&rx, &cleaned](outcome) -> task<> {
+                             (void)co_await rx.recv();
+                             cleaned = true;
+                           });
+        },
+        std::move(rx), std::ref(cleaned));
+    for (int i = 0; i < many; ++i) s.go(named("stuck"), wait_for_oneself, count_end(ended));
+    s.go(
+        named("stuck"),
+        [](sender<int>) -> task<> {
+          auto [own_tx, own_rx] = channel<int>();
+          (void)co_await own_rx.recv();
+        },
+        std::move(tx));
+    co_await parked("stuck", "chan receive", many + 2);
+    EXPECT_EQ(co_await reclaim(find_leaks()), std::size_t{many + 2});
+    co_await s.join();
+  });
+  EXPECT_TRUE(cleaned);
+  EXPECT_EQ(ended, many);
+}
+
 LEASH_TEST_OF_LEAKS(Reclaim, RunsDestructorsUnwindingAndNoCatch) {
   std::atomic<int> ended = 0;
   bool was_unwinding = false, caught = false;

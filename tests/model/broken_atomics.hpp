@@ -30,11 +30,24 @@ struct relaxed_loads : atomics {
   };
 };
 
-// Exchanges as a load and a store.
-struct torn_exchange : atomics {
+// Exchanges by a store, behind which loads may pass.
+struct exchange_by_store : atomics {
   template <class T>
   struct atomic : model::atomic<T> {
     using model::atomic<T>::atomic;
+    T exchange(T v, std::memory_order) {
+      T const old = this->load(std::memory_order_acquire);
+      this->store(v, std::memory_order_release);
+      return old;
+    }
+  };
+};
+
+// And compares and exchanges by a load and a store.
+struct torn_exchange : atomics {
+  template <class T>
+  struct atomic : exchange_by_store::atomic<T> {
+    using exchange_by_store::atomic<T>::atomic;
     bool compare_exchange_strong(T& expected, T desired, std::memory_order, std::memory_order failed) {
       T const seen = this->load(failed);
       if (seen != expected) {
@@ -46,11 +59,6 @@ struct torn_exchange : atomics {
     }
     bool compare_exchange_weak(T& expected, T desired, std::memory_order ok, std::memory_order failed) {
       return compare_exchange_strong(expected, desired, ok, failed);
-    }
-    T exchange(T v, std::memory_order) {
-      T const old = this->load(std::memory_order_acquire);
-      this->store(v, std::memory_order_release);
-      return old;
     }
   };
 };

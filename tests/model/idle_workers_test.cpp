@@ -352,7 +352,8 @@ struct scheduler {
     if ((i & sleeper_mask) != 0 && (i & (spinner_mask | has_sentry)) == 0) wake_one();
   }
   void make_next(int me) {
-    require(!next[me].full.exchange(true, std::memory_order_acq_rel), "the next slot was full");
+    require(!next[me].full.load(std::memory_order_relaxed), "the next slot was full");
+    next[me].full.store(true, std::memory_order_release);
     notify_watch();
   }
   bool steal() {

@@ -90,13 +90,13 @@ TEST(spawn_stack, two_thieves_take_every_item_once) {
 }
 
 TEST(spawn_stack, an_owner_alone_needs_no_fence) {
-  EXPECT_PROVEN(steal_while<2, no_fence>({.script = "ppopoo", .thieves = 0, .alone = true}));
+  EXPECT_PROVEN(steal_while<2>({.script = "ppopoo", .thieves = 0, .alone = true}));
 }
 
-TEST(spawn_stack, a_missing_fence_is_found) {
+TEST(spawn_stack, an_owner_that_announces_by_a_store_is_found) {
   for (memory mem : {memory::tso, memory::pso})
-    EXPECT_FOUND("data race", steal_while<2, no_fence>({.script = "ppoo", .steals = 2, .mem = mem}));
-  EXPECT_PROVEN(steal_while<2, no_fence>({.script = "ppoo", .steals = 2, .mem = memory::sc}));
+    EXPECT_FOUND("data race", steal_while<2, exchange_by_store>({.script = "ppoo", .steals = 2, .mem = mem}));
+  EXPECT_PROVEN(steal_while<2, exchange_by_store>({.script = "ppoo", .steals = 2, .mem = memory::sc}));
 }
 
 TEST(spawn_stack, an_owner_that_believes_to_be_alone_is_found) {
