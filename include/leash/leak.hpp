@@ -106,7 +106,7 @@ class [[nodiscard]] reclaim_operation : public operation_base {
 ///
 /// Victims: the core goroutines of the report that have no live descendants, one of each knot (the newest); the root
 /// never. One that another reclaim unwinds is that one's. What they free may wake others: look again.
-/// Returns: how many ended.
+/// Returns: how many ended. Cut short, it unwinds the others all the same, and waits for none.
 inline reclaim_operation reclaim(const leak_report& r, const reclaim_options& o = {}) {
   return reclaim_operation(r, o);
 }

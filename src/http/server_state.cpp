@@ -36,6 +36,7 @@ server::state::state(router r, server_options options) : routes(std::move(r)), o
   positive(o.write_timeout.count(), "write_timeout");
   positive(o.idle_timeout.count(), "idle_timeout");
   positive(o.request_timeout.count(), "request_timeout");
+  positive(o.keep_alive, "keep_alive");
   if (o.grace < nanoseconds::zero()) throw std::invalid_argument("http: server_options::grace must not be negative");
   std::tie(wake_tx, wake_rx) = channel<std::monostate>(1);
 }

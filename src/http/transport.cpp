@@ -9,6 +9,8 @@
 #include <mutex>
 #include <optional>
 
+#include "server_state.hpp"
+
 namespace leash::http {
 
 namespace {
@@ -112,8 +114,8 @@ class tls_transport final : public transport {
 
 class tcp_acceptor final : public acceptor {
  public:
-  explicit tcp_acceptor(net::tcp_listener l, std::optional<net::tls_context> tls = {})
-      : l_(std::move(l)), tls_(std::move(tls)) {}
+  tcp_acceptor(net::tcp_listener l, std::chrono::seconds keep_alive, std::optional<net::tls_context> tls = {})
+      : l_(std::move(l)), keep_alive_(keep_alive), tls_(std::move(tls)) {}
   task<std::unique_ptr<transport>> accept(std::string& remote) override {
     net::error_code error;
     net::tcp_stream s = co_await l_.accept(error);
@@ -123,6 +125,7 @@ class tcp_acceptor final : public acceptor {
       co_return nullptr;
     if (error) throw std::system_error(error);
     try {
+      s.set_keep_alive(keep_alive_);
       remote = text_of(s.remote_endpoint());
     } catch (const net::system_error&) {  // it has gone already
     }
@@ -132,6 +135,7 @@ class tcp_acceptor final : public acceptor {
 
  private:
   net::tcp_listener l_;
+  std::chrono::seconds const keep_alive_;
   std::optional<net::tls_context> tls_;
 };
 
@@ -177,10 +181,10 @@ class net_connector final : public connector {
 std::unique_ptr<connector> make_connector(connector_options o) { return std::make_unique<net_connector>(std::move(o)); }
 
 task<shutdown_result> server::serve(net::tcp_listener from) {
-  return serve_from(std::make_unique<tcp_acceptor>(std::move(from)));
+  return serve_from(std::make_unique<tcp_acceptor>(std::move(from), s_->o.keep_alive));
 }
 task<shutdown_result> server::serve(net::tcp_listener from, net::tls_context context) {
-  return serve_from(std::make_unique<tcp_acceptor>(std::move(from), std::move(context)));
+  return serve_from(std::make_unique<tcp_acceptor>(std::move(from), s_->o.keep_alive, std::move(context)));
 }
 
 }  // namespace leash::http

@@ -43,14 +43,19 @@ bool utf8(std::string_view s) noexcept {
 }  // namespace
 
 task<bool> websocket::fill(std::size_t bytes) {
-  while (in_.size() < bytes) {
+  for (bool asked = false; in_.size() < bytes;) {
     char* const to = in_.room(std::min<std::size_t>(bytes - in_.size(), 16 << 10));
-    std::size_t const n = co_await io_.read(to, in_.room_there());
-    if (n == 0) {
+    auto const n = co_await with_timeout(o_.idle_timeout, io_.read(to, in_.room_there()));
+    if (!n && !asked) {
+      asked = true;
+      if (co_await ping()) continue;
+    }
+    if (!n || *n == 0) {
       if (closed_with_ == 0) closed_with_ = 1006;
       co_return false;
     }
-    in_.added(n);
+    asked = false;
+    in_.added(*n);
   }
   co_return true;
 }

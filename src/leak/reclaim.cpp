@@ -118,10 +118,6 @@ class reasons {
   std::unordered_map<std::uint64_t, const leak*> told_;
 };
 
-}  // namespace
-
-namespace {
-
 /// The victims of a report, killed one after the other.
 class killer {
  public:

@@ -22,7 +22,8 @@
 //      cleared away, makes some servers (2.9.10) forget a message that is due again, until its time is over.
 //  N5. A server that is killed remembers that a message was acknowledged, but may forget that it removed it from the stream (seen
 //      with 2.9): the message is in the way and is given to nobody. After each connection, whoever takes messages removes those up
-//      to which all are acknowledged.
+//      to which all are acknowledged, until all that was delivered before is. It looks seldom and at a part of the stream: who
+//      has nothing to take for a moment is not held up.
 //
 // One file: taking, settling and clearing work on one connection, and N3 to N5 bind them to each other.
 #include <leash/blocking.hpp>
@@ -49,6 +50,10 @@ namespace {
 constexpr nanoseconds stands_for = std::chrono::seconds(10), renewed_before = std::chrono::seconds(2);
 constexpr nanoseconds looks_at_connection = std::chrono::milliseconds(250);
 
+// N5: how often, and at how many messages, of which each is a round trip.
+constexpr nanoseconds looks_for_removed = std::chrono::seconds(1);
+constexpr std::uint64_t looked_at_once = 256;
+
 template <class T, void (*Destroy)(T*)>
 struct destroys {
   void operator()(T* p) const noexcept { Destroy(p); }
@@ -60,7 +65,7 @@ using subscription_ptr = std::unique_ptr<natsSubscription, destroys<natsSubscrip
 using message_ptr = std::unique_ptr<natsMsg, destroys<natsMsg, natsMsg_Destroy>>;
 using inbox_ptr = std::unique_ptr<natsInbox, destroys<natsInbox, natsInbox_Destroy>>;
 using statistics_ptr = std::unique_ptr<natsStatistics, destroys<natsStatistics, natsStatistics_Destroy>>;
-using consumer_info_ptr = std::unique_ptr<jsConsumerInfo, destroys<jsConsumerInfo, jsConsumerInfo_Destroy>>;
+using consumer_list_ptr = std::unique_ptr<jsConsumerInfoList, destroys<jsConsumerInfoList, jsConsumerInfoList_Destroy>>;
 using stream_info_ptr = std::unique_ptr<jsStreamInfo, destroys<jsStreamInfo, jsStreamInfo_Destroy>>;
 
 failure kind_of(natsStatus s, int js) noexcept {
@@ -177,7 +182,7 @@ class nats_store : public store {
     }
     if (!into.empty()) look_again = nanoseconds::zero();
     // With nothing to take the floors are where they can be.
-    bool const clears = into.size() == had && removed_in_ != connections();
+    bool const clears = into.size() == had && clearing_.is_due(connections());
     if (!wanted.empty() || !consumers_made_ || clears)
       co_await blocking([&] {
         if (!consumers_made_) make_consumers();
@@ -237,10 +242,9 @@ class nats_store : public store {
       std::uint64_t const all = info(stream_)->State.Msgs;
       n.dead = info(dead_)->State.Msgs;
       std::uint64_t pending = 0;
-      for (std::uint32_t i = 0; i < consumers(); ++i) {
-        consumer_info_ptr const c = info(i);
-        if (c != nullptr) pending += static_cast<std::uint64_t>(c->NumAckPending);
-      }
+      consumer_list_ptr const them = all_consumers();
+      for (std::uint32_t i = 0; i < consumers(); ++i)
+        if (auto* c = find(them, i)) pending += static_cast<std::uint64_t>(c->NumAckPending);
       n.in_flight = std::min(pending, all);
       n.waiting = all - n.in_flight;
     });
@@ -249,7 +253,7 @@ class nats_store : public store {
   task<std::vector<dead_letter>> dead_letters(std::size_t most) override {
     std::vector<dead_letter> found;
     co_await blocking([&] {
-      each_message(dead_, [&](std::uint64_t, natsMsg* m) {
+      each_dead_letter([&](std::uint64_t, natsMsg* m) {
         if (found.size() == most) return false;
         dead_letter d;
         d.what = {header(m, id_header), header(m, key_header), body_of(m),
@@ -264,7 +268,7 @@ class nats_store : public store {
   task<std::size_t> revive_dead_letters() override {
     std::size_t n = 0;
     co_await blocking([&] {
-      each_message(dead_, [&](std::uint64_t sequence, natsMsg* m) {
+      each_dead_letter([&](std::uint64_t sequence, natsMsg* m) {
         std::string const key = header(m, key_header);
         std::uint32_t const partition = o_.ordered_by_key ? hash_of(key) % o_.partitions : 0;
         message_ptr again = make(subject_ + "m." + std::to_string(partition), body_of(m));
@@ -386,31 +390,63 @@ class nats_store : public store {
     consumers_made_ = true;
   }
 
-  /// N5. Until all was below a floor once, for each connection that was made.
+  /// N5, of one connection. A pass goes over the stream, a part at each look.
+  struct clearing {
+    std::uint64_t connection = 0;  // they are counted from 1
+    bool done = false;
+    clock::time_point next_look{};
+    std::vector<std::uint64_t> delivered{};  // of each consumer, at the first look: what came back is not above
+    std::uint64_t from = 0;                  // where the pass goes on; 0: it begins
+    bool last_pass = false;                  // all that was delivered was acknowledged when it began
+
+    bool is_due(std::uint64_t now_connection) const {
+      return connection != now_connection || (!done && now() >= next_look);
+    }
+  };
   void remove_acknowledged() {
+    clearing& c = clearing_;
+    if (c.connection != connections()) c = {.connection = connections()};
+    bool const first = c.delivered.empty();
+    c.next_look = now() + looks_for_removed;
     bool settled = true;
     std::uint64_t living = 0, highest = 0;
     std::map<std::string, std::uint64_t> floors;  // by the subject of a partition
+    consumer_list_ptr const them = all_consumers();
     for (std::uint32_t i = 0; i < consumers(); ++i) {
-      consumer_info_ptr const c = info(i);
-      if (c == nullptr) return;
-      settled = settled && c->NumAckPending == 0;
-      living += c->NumPending + static_cast<std::uint64_t>(c->NumAckPending);
-      floors[subject_ + "m." + std::to_string(i)] = c->AckFloor.Stream;
-      highest = std::max(highest, c->AckFloor.Stream);
-    }
-    // Looked for one by one: the server's own search by subject does not find them.
-    std::uint64_t left = info(stream_)->State.Msgs;
-    each_message(stream_, [&](std::uint64_t sequence, natsMsg* m) {
-      auto const floor = floors.find(natsMsg_GetSubject(m));
-      if (left > living && floor != floors.end() && sequence <= floor->second) {
-        jsErrCode js{};
-        check(js_DeleteMsg(js_.get(), stream_.c_str(), sequence, nullptr, &js), js, "cannot remove a message");
-        --left;
+      jsConsumerInfo* const one = find(them, i);
+      if (one == nullptr) {  // somebody has removed it
+        c.delivered.clear();
+        return;
       }
-      return left > living && sequence < highest;
-    });
-    if (settled) removed_in_ = connections();
+      if (first) c.delivered.push_back(one->Delivered.Stream);
+      std::uint64_t const floor = std::min(one->AckFloor.Stream, c.delivered[i]);
+      settled = settled && (one->NumAckPending == 0 || floor == c.delivered[i]);
+      living += one->NumPending + static_cast<std::uint64_t>(one->NumAckPending);
+      floors[subject_ + "m." + std::to_string(i)] = floor;
+      highest = std::max(highest, floor);
+    }
+    if (c.from == 0) c.last_pass = settled;
+    // Looked for one by one: the server's own search by subject does not find them.
+    stream_info_ptr const stream = info(stream_);
+    std::uint64_t left = stream->State.Msgs;
+    std::uint64_t const begin = std::max(c.from, stream->State.FirstSeq);
+    std::uint64_t const end = std::min(begin + looked_at_once - 1, highest);
+    if (left > living)
+      each_message(stream_, begin, end, [&](std::uint64_t sequence, natsMsg* m) {
+        auto const floor = floors.find(natsMsg_GetSubject(m));
+        if (floor != floors.end() && sequence <= floor->second && remove(sequence)) --left;
+        return left > living;
+      });
+    c.from = left > living && end < highest ? end + 1 : 0;
+    c.done = c.from == 0 && c.last_pass;
+  }
+  /// False: it was gone, as another process looks too.
+  bool remove(std::uint64_t sequence) const {
+    jsErrCode js{};
+    natsStatus const s = js_DeleteMsg(js_.get(), stream_.c_str(), sequence, nullptr, &js);
+    if (s == NATS_OK) return true;
+    if (message_at(stream_, sequence) != nullptr) fail(s, js, "cannot remove a message");
+    return false;
   }
   std::uint64_t connections() const noexcept { return 1 + reconnects_; }
 
@@ -557,29 +593,41 @@ class nats_store : public store {
     check(js_GetStreamInfo(&i, js_.get(), stream.c_str(), nullptr, &js), js, "cannot look at a stream");
     return stream_info_ptr(i);
   }
-  /// Null: nobody has consumed yet.
-  consumer_info_ptr info(std::uint32_t i) const {
-    jsConsumerInfo* c = nullptr;
+  consumer_list_ptr all_consumers() const {
+    jsConsumerInfoList* all = nullptr;
     jsErrCode js{};
-    natsStatus const s = js_GetConsumerInfo(&c, js_.get(), stream_.c_str(), consumer(i).c_str(), nullptr, &js);
-    if (s == NATS_NOT_FOUND || js == JSConsumerNotFoundErr) return nullptr;
-    check(s, js, "cannot look at a consumer");
-    return consumer_info_ptr(c);
+    natsStatus const s = js_Consumers(&all, js_.get(), stream_.c_str(), nullptr, &js);
+    if (s != NATS_NOT_FOUND) check(s, js, "cannot look at its consumers");
+    return consumer_list_ptr(all);
   }
-  /// f(sequence, message), the oldest first, until it gives false.
+  /// Null: nobody has consumed yet.
+  jsConsumerInfo* find(const consumer_list_ptr& all, std::uint32_t i) const {
+    if (all == nullptr) return nullptr;
+    std::string const name = consumer(i);
+    auto* const end = all->List + all->Count;
+    auto* const at = std::find_if(all->List, end, [&](jsConsumerInfo* c) { return name == c->Name; });
+    return at != end ? *at : nullptr;
+  }
+  /// Null: there is none.
+  message_ptr message_at(const std::string& stream, std::uint64_t sequence) const {
+    natsMsg* m = nullptr;
+    jsErrCode js{};
+    natsStatus const s = js_GetMsg(&m, js_.get(), stream.c_str(), sequence, nullptr, &js);
+    if (s != NATS_NOT_FOUND && js != JSNoMessageFoundErr) check(s, js, "cannot read a message");
+    return message_ptr(m);
+  }
+  /// f(sequence, message) of those from `first` to `last`, the oldest first, until it gives false.
   template <class F>
-  void each_message(const std::string& stream, F f) {
-    stream_info_ptr const i = info(stream);
-    if (i->State.Msgs == 0) return;
-    for (std::uint64_t n = i->State.FirstSeq; n <= i->State.LastSeq; ++n) {
-      natsMsg* m = nullptr;
-      jsErrCode js{};
-      natsStatus const s = js_GetMsg(&m, js_.get(), stream.c_str(), n, nullptr, &js);
-      if (s == NATS_NOT_FOUND || js == JSNoMessageFoundErr) continue;
-      check(s, js, "cannot read a message");
-      message_ptr const held(m);
-      if (!f(n, m)) return;
+  void each_message(const std::string& stream, std::uint64_t first, std::uint64_t last, F f) {
+    for (std::uint64_t n = first; n <= last; ++n) {
+      message_ptr const m = message_at(stream, n);
+      if (m != nullptr && !f(n, m.get())) return;
     }
+  }
+  template <class F>
+  void each_dead_letter(F f) {
+    stream_info_ptr const dead = info(dead_);
+    if (dead->State.Msgs != 0) each_message(dead_, dead->State.FirstSeq, dead->State.LastSeq, f);
   }
 
   nats_options const o_;
@@ -592,7 +640,7 @@ class nats_store : public store {
   nanoseconds visible_again_{};
   bool consumers_made_ = false;
   std::uint64_t reconnects_ = 0;
-  std::uint64_t removed_in_ = 0;  // the last connection in which N5 was seen to; they are counted from 1
+  clearing clearing_;
   subscription_ptr subscription_;
   inbox_ptr inbox_;  // there while there is a subscription
   std::mutex lock_;  // of what follows

@@ -230,10 +230,12 @@ static std::string frame(unsigned op, std::string_view data, bool last = true, b
   for (std::size_t i = 0; i < data.size(); ++i) f += masked ? static_cast<char>(data[i] ^ mask[i % 4]) : data[i];
   return f;
 }
-std::string const handshake =
-    get("/ws",
-        "Connection: keep-alive, Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
-        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n");
+static std::string asks_for(std::string_view target) {
+  return get(target,
+             "Connection: keep-alive, Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+             "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n");
+}
+std::string const handshake = asks_for("/ws");
 /// What the server sends after the handshake, until it ends.
 static std::string talk(std::uint16_t port, std::string_view frames) {
   raw c(port);
@@ -307,6 +309,31 @@ LEASH_TEST_REAL(WebSocket, WhatBreaksTheProtocolIsClosed) {
         << "too large in pieces";
   });
 }
+LEASH_TEST_REAL(WebSocket, AClientThatIsSilentIsAskedAndThenLeft) {
+  std::atomic<unsigned> closed_with{0};
+  router r;
+  auto const session = [&](http::websocket& w) -> task<> {
+    while (auto m = co_await w.recv()) (void)co_await w.send(m->data, m->binary);
+    closed_with = w.closed_with();
+  };
+  r.get("/ws", [&](request& q) { return http::upgrade(q, session, {.idle_timeout = 100ms}); });
+  r.get("/patient", [&](request& q) { return http::upgrade(q, session, {.idle_timeout = 2s}); });
+  std::string const ping{static_cast<char>(0x89), 0};
+  co_await serving(std::move(r), {}, [&](std::uint16_t port) {
+    EXPECT_EQ(talk(port, ""), ping + closed(1000));
+    EXPECT_EQ(closed_with, 1006u);
+    EXPECT_EQ(talk(port, frame(1, "begun", false)), ping + closed(1000)) << "in the midst of a message";
+    raw alive(port);
+    EXPECT_EQ(alive.ask(asks_for("/patient")).status, 101);
+    for (std::size_t pings = 1; pings < 3; ++pings) {
+      while (alive.unread().size() < pings * ping.size() && alive.more()) {
+      }
+      EXPECT_TRUE(alive.write(frame(10, "")));
+    }
+    EXPECT_TRUE(alive.write(frame(1, "hello") + frame(8, code(1000))));
+    EXPECT_EQ(alive.rest(), ping + ping + "\x81\x05hello" + closed(1000));
+  });
+}
 LEASH_TEST_REAL(WebSocket, EndsWithItsClientWithItsServerAndWithAnException) {
   std::atomic<int> unwound{0}, told{0};
   co_await serving(
@@ -331,18 +358,43 @@ LEASH_TEST_REAL(WebSocket, EndsWithItsClientWithItsServerAndWithAnException) {
   EXPECT_GE(unwound, 1);
 }
 
-LEASH_TEST_REAL(Tls, IsServedAndVerified) {
+struct certificate {
   folder f;
   std::string const key = (f.path() / "key.pem").string(), chain = (f.path() / "chain.pem").string();
-  std::string const make =
-      "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost "
-      "-addext subjectAltName=DNS:localhost,IP:127.0.0.1 -keyout " +
-      key + " -out " + chain + " >/dev/null 2>&1";
-  int const made = co_await blocking([&] { return std::system(make.c_str()); });
-  if (made != 0) {
-    std::printf("skipped: no openssl here to make a certificate with\n");
-    co_return;
+  /// False, with a line that says so: there is no openssl here to make it with.
+  task<bool> made() {
+    std::string const make =
+        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost "
+        "-addext subjectAltName=DNS:localhost,IP:127.0.0.1 -keyout " +
+        key + " -out " + chain + " >/dev/null 2>&1";
+    bool const ok = co_await blocking([&] { return std::system(make.c_str()); }) == 0;
+    if (!ok) std::printf("skipped: no openssl here to make a certificate with\n");
+    co_return ok;
   }
+};
+LEASH_TEST_REAL(Tls, AHandshakeThatDoesNotComeIsNotWaitedForForEver) {
+  certificate own;
+  if (!co_await own.made()) co_return;
+  http::server server(router(), {.head_timeout = 100ms});
+  net::tcp_listener at("127.0.0.1:0");
+  std::uint16_t const port = at.local_endpoint().port();
+  co_await with_scope([&](scope& s) -> task<> {
+    s.go([&, at = std::move(at)]() mutable {
+      return server.serve(std::move(at), net::tls_context::server_from_files(own.chain, own.key));
+    });
+    co_await blocking([&] {
+      raw silent(port), begins(port);
+      EXPECT_TRUE(begins.write("\x16\x03\x01"));  // a hello that goes on
+      EXPECT_TRUE(silent.ends());
+      EXPECT_TRUE(begins.ends());
+    });
+    co_await eventually([&] { return server.figures().connections == 0; }, "their end");
+    server.shutdown();
+  });
+}
+LEASH_TEST_REAL(Tls, IsServedAndVerified) {
+  certificate own;
+  if (!co_await own.made()) co_return;
   router r;
   r.get("/", [](request& q) { return q.secure() ? "secure" : "open"; });
   r.get("/large", [] { return std::string(1'000'000, 'x'); });
@@ -351,10 +403,10 @@ LEASH_TEST_REAL(Tls, IsServedAndVerified) {
   std::string const port = std::to_string(at.local_endpoint().port());
   (void)co_await with_scope([&](scope& s) -> task<> {
     s.go([&, at = std::move(at)]() mutable {
-      return server.serve(std::move(at), net::tls_context::server_from_files(chain, key));
+      return server.serve(std::move(at), net::tls_context::server_from_files(own.chain, own.key));
     });
     // No time is short here: reading what the system trusts takes long on a busy machine.
-    http::client trusts({.connect_timeout = 1h, .timeout = 1h, .ca_file = chain});
+    http::client trusts({.connect_timeout = 1h, .timeout = 1h, .ca_file = own.chain});
     for (const char* host : {"localhost", "127.0.0.1"}) {
       auto a = co_await trusts.get("https://" + std::string(host) + ":" + port + "/");
       EXPECT_EQ(co_await a.text(), "secure") << host;

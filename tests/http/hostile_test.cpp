@@ -6,12 +6,22 @@
 #include <fstream>
 
 #include "http.hpp"
+#include "support/files.hpp"
 
 namespace leash::test::http_tests {
 
 using http::request;
 using http::response;
 using http::router;
+
+// A sanitizer's own memory grows with what is freed.
+constexpr bool sanitized = LEASH_ASAN || LEASH_TSAN;
+static std::size_t resident() {
+  std::ifstream in("/proc/self/statm");
+  std::size_t all = 0, here = 0;
+  in >> all >> here;
+  return here * 4096;
+}
 
 static router simple() {
   router r;
@@ -48,10 +58,11 @@ LEASH_TEST_REAL(Hostile, GoodRequestsThatAreMuchLikeThemPass) {
   });
 }
 LEASH_TEST_REAL(Hostile, HeadsThatDoNotComeAreNotWaitedForForEver) {
-  co_await serving(simple(), {.head_timeout = 100ms, .idle_timeout = 100ms}, [](std::uint16_t port, http::server& s) {
-    raw silent(port), part(port);
+  co_await serving(simple(), {.idle_timeout = 100ms},
+                   [](std::uint16_t port) { EXPECT_TRUE(raw(port).ends()) << "who says nothing"; });
+  co_await serving(simple(), {.head_timeout = 100ms}, [](std::uint16_t port, http::server& s) {
+    raw part(port);
     EXPECT_TRUE(part.write("GET / HTTP/1.1\r\nHost"));
-    EXPECT_TRUE(silent.ends());
     EXPECT_EQ(part.read().status, 408);
     EXPECT_TRUE(part.ends());
     // One byte now and then does not help.
@@ -99,6 +110,7 @@ LEASH_TEST_REAL(Hostile, AClientThatDoesNotReadIsNotWaitedForForEver) {
 LEASH_TEST_REAL(Hostile, EndlessBodiesAndTrailersAreCutOff) {
   co_await serving(simple(), {.max_head = 4096, .max_body = 100'000}, [](std::uint16_t port) {
     std::string const head = "POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
+    std::size_t const before = resident();
     auto const endless = [&](std::string begin, std::string_view again) {
       raw c(port);
       bool taken = c.write(head + begin);
@@ -113,6 +125,8 @@ LEASH_TEST_REAL(Hostile, EndlessBodiesAndTrailersAreCutOff) {
     endless("1;", std::string(1000, 'x'));                      // an extension
     endless("0\r\n", "X: " + std::string(1000, 'x') + "\r\n");  // trailers
     endless("0\r\nX: ", std::string(1000, 'x'));
+    // Of up to 100 MB that each sends.
+    if (!sanitized) EXPECT_LT(resident(), before + (8u << 20));
   });
 }
 LEASH_TEST_REAL(Hostile, ConnectionsThatAreDroppedAtOnceLeaveNothing) {
@@ -131,8 +145,9 @@ LEASH_TEST_REAL(Hostile, ConnectionsThatAreDroppedAtOnceLeaveNothing) {
   });
 }
 LEASH_TEST_REAL(Hostile, HalfOpenConnectionsEnd) {
-  // The other side is gone without a word: nothing comes, nothing is refused.
-  co_await serving(simple(), {.idle_timeout = 100ms}, [](std::uint16_t port, http::server& s) {
+  // The other side is gone without a word: nothing comes, nothing is refused. The time is long beside that between a connection
+  // and its request, on a machine however busy.
+  co_await serving(simple(), {.idle_timeout = 2s}, [](std::uint16_t port, http::server& s) {
     std::vector<raw> held;
     for (int i = 0; i < 50; ++i) {
       held.emplace_back(port);
@@ -143,25 +158,32 @@ LEASH_TEST_REAL(Hostile, HalfOpenConnectionsEnd) {
   });
 }
 
-static std::size_t resident() {
-  std::ifstream in("/proc/self/statm");
-  std::size_t all = 0, here = 0;
-  in >> all >> here;
-  return here * 4096;
+TEST(Hostile, AClientThatIsGoneWithoutAWordIsFound) {
+  bool may = true;
+  run_at(2, [&]() -> task<> {
+    std::atomic<int> ended{0};
+    router r;
+    r.get("/stream", [&] {
+      return response::stream([&](http::body_writer& w) -> task<> {
+        co_await w.write("begun");
+        co_await finally(sleep(1h), [&](outcome) { ++ended; });
+      });
+    });
+    co_await serving(std::move(r), {.keep_alive = 1s}, [&](std::uint16_t port, http::server& s) {
+      raw c(port);
+      EXPECT_TRUE(c.write(get("/stream")));
+      while (c.unread().find("begun") == std::string::npos && c.more()) {
+      }
+      may = c.vanish();
+      if (may) EXPECT_TRUE(eventually_here([&] { return ended == 1 && s.figures().connections == 0; }, longest_wait));
+    });
+  });
+  if (!may) GTEST_SKIP() << "TCP_REPAIR takes CAP_NET_ADMIN";
 }
 
 LEASH_TEST_REAL(Hostile, ManyIdleConnectionsCostLittle) {
   rlimit files{};
   getrlimit(RLIMIT_NOFILE, &files);
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-  constexpr bool sanitized = true;
-#else
-  constexpr bool sanitized = false;
-#endif
-#else
-  constexpr bool sanitized = false;
-#endif
   // Both ends are in this process.
   std::size_t const most = sanitized ? 500 : long_run() ? 10'000 : 2'000;
   std::size_t const many = std::min<std::size_t>(most, (files.rlim_cur - 200) / 2);

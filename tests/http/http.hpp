@@ -2,6 +2,7 @@
 #pragma once
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -41,6 +42,13 @@ class raw {
     linger const at_once{1, 0};
     ::setsockopt(fd_, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
     close();
+  }
+  /// Goes without a word, as when its machine loses its power. False: that takes rights that this process has not.
+  [[nodiscard]] bool vanish() {
+    int const on = 1;
+    if (::setsockopt(fd_, IPPROTO_TCP, TCP_REPAIR, &on, sizeof on) != 0) return false;
+    close();
+    return true;
   }
   void end_sending() { ::shutdown(fd_, SHUT_WR); }
   bool connected() const { return fd_ >= 0; }

@@ -1,5 +1,6 @@
 // NATS JetStream: against a server that each test starts on loopback, in a folder of its own. Skipped, with a line that says
 // so, where there is no nats-server.
+#include <algorithm>
 #include <map>
 #include <mutex>
 #include <set>
@@ -115,6 +116,31 @@ TEST(MqNats, messages_of_a_key_come_one_after_the_other_over_two_consumers) {
       a.drain();
       b.drain();
     });
+  });
+}
+
+TEST(MqNats, an_ordered_queue_asks_the_server_once_for_a_message) {
+  LEASH_NEEDS_NATS();
+  nats_server server({"-V"});
+  run_at(2, [&]() -> task<> {
+    auto o = server.options();
+    o.ordered_by_key = true;
+    o.partitions = 4;
+    auto q = co_await server.open(o);
+    constexpr unsigned messages = 300;
+    for (unsigned i = 0; i < messages; ++i) co_await q.publish("x", {.key = std::to_string(i % 16)});
+    auto const began = now();
+    consumer c(q, {.concurrency = 4});
+    co_await with_scope([&](scope& s) -> task<> {
+      s.go([&]() -> task<> { co_await c.run([](const message&) {}); });
+      co_await eventually([&] { return c.counts().handled == messages; }, "all to be handled");
+      c.drain();
+    });
+    auto const asked = std::ranges::count_if(
+        server.log(), [](const std::string& line) { return line.find("<<- [PUB $JS.API.") != line.npos; });
+    // Besides: what is asked at the beginning, at the end, and each second.
+    EXPECT_GE(asked, messages);
+    EXPECT_LE(asked, messages + 50 + 10 * (now() - began) / 1s);
   });
 }
 

@@ -109,13 +109,13 @@ LEASH_TEST(Scope, AnErrorAfterTheBodyStillComesOut) {
 }
 
 LEASH_TEST(Scope, KeepGoingLetsTheSiblingsLive) {
-  int done = 0;
+  std::atomic<int> done = 0;
   std::string what;
   try {
     co_await with_scope({.on_error = on_error::keep_going}, [&](scope& s) -> task<> {
       s.go(fails, std::string("one"));
       s.go(
-          [](int& done) -> task<> {
+          [](std::atomic<int>& done) -> task<> {
             co_await sleep(2ms);
             ++done;
           },

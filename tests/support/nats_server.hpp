@@ -12,10 +12,13 @@ inline std::string nats_program() { return program("nats-server"); }
 
 class nats_server {
  public:
-  nats_server() { start(); }
+  /// more: options of the program.
+  explicit nats_server(std::vector<std::string> more = {}) : more_(std::move(more)) { start(); }
   void start() {
-    at_.emplace(std::vector<std::string>{nats_program(), "-a", "127.0.0.1", "-p", std::to_string(port_.number()), "-js",
-                                         "-sd", dir_.file("js"), "-l", dir_.file("log")});
+    std::vector<std::string> all{nats_program(), "-a",  "127.0.0.1",     "-p", std::to_string(port_.number()),
+                                 "-js",          "-sd", dir_.file("js"), "-l", dir_.file("log")};
+    all.insert(all.end(), more_.begin(), more_.end());
+    at_.emplace(std::move(all));
   }
   void kill() {
     at_->kill();
@@ -23,6 +26,8 @@ class nats_server {
   }
   /// "127.0.0.1:4711".
   std::string address() const { return port_.address(); }
+  /// Its log. With the option -V it has each line that a client sent, as "<<- [PUB subject ...]".
+  std::vector<std::string> log() const { return lines_of(dir_.file("log")); }
   std::string url() const { return "nats://" + port_.address(); }
   mq::nats_options options() const { return {.url = url(), .answer_within = std::chrono::seconds(2)}; }
   /// Opens a queue; waits until the server is there.
@@ -38,6 +43,7 @@ class nats_server {
   task<mq::queue> open() const { return open(options()); }
 
  private:
+  std::vector<std::string> const more_;
   folder dir_;
   kept_port port_;
   std::optional<process> at_;

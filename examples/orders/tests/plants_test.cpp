@@ -81,7 +81,7 @@ TEST_P(Plant, is_proved_in_its_line_and_grows_with_the_load) {
 TEST(Plants, that_cannot_be_proved_are_suspected_by_their_growth) {
   std::vector<std::string> const names(not_provable.begin(), not_provable.end());
   service s({"--plant", joined(names)});
-  std::thread load([&] { (void)s.load({.clients = 2, .rate = 40, .during = 6s}); });
+  std::jthread load([&] { (void)s.load({.clients = 2, .rate = 40, .during = 6s}); });
   eventually_here([&] { return s.stats().at("since_start").at("accepted") > 5; });
   auto all = found(s, {"--for", "4s", "--every", "400ms"});
   load.join();

@@ -214,6 +214,7 @@ struct body_producer {
 struct websocket_options {
   std::size_t max_message = 1 << 20;  // more: the connection is closed with 1009
   nanoseconds send_timeout = std::chrono::seconds(30);
+  nanoseconds idle_timeout = std::chrono::seconds(60);  // nothing came: a ping; nothing for as long again: closed
 };
 /// What goes on with the connection after "101 Switching Protocols"; the library's.
 struct session_runner {

@@ -38,9 +38,10 @@ struct server_options {
   nanoseconds write_timeout = std::chrono::seconds(30);    // for each piece of a response
   nanoseconds idle_timeout = std::chrono::seconds(60);     // between two requests
   nanoseconds request_timeout = std::chrono::seconds(60);  // for a handler, until it returns its response; later: 503
-  nanoseconds grace = std::chrono::seconds(10);            // for what runs when the server is told to end
-  bool half_close = false;  // true: a client that only ends its own sending has not gone away
-  bool compress = true;     // bodies of types that are worth it, by gzip or deflate, if the client takes them
+  std::chrono::seconds keep_alive{15};  // a client that is silent for so long is probed by TCP: is it still there?
+  nanoseconds grace = std::chrono::seconds(10);  // for what runs when the server is told to end
+  bool half_close = false;                       // true: a client that only ends its own sending has not gone away
+  bool compress = true;  // bodies of types that are worth it, by gzip or deflate, if the client takes them
   /// Told of exceptions that end handlers (not of http::error); on the handler's worker. Empty: a line on stderr.
   std::function<void(const request&, std::exception_ptr)> on_error = {};
   /// Told what was cut when the grace had passed, before it is waited for.

@@ -33,8 +33,8 @@ class websocket {
   websocket(const websocket&) = delete;
   websocket& operator=(const websocket&) = delete;
 
-  /// The next message, put together of its fragments; pings are answered meanwhile. nullopt: the connection is closed, by the
-  /// client or because it broke the protocol.
+  /// The next message, put together of its fragments; pings are answered meanwhile, and a client that is silent for idle_timeout
+  /// is sent one. nullopt: the connection is closed, by the client, because it broke the protocol, or because it is gone.
   ///
   /// Suspends when: none is there. Wait reason: `IO wait`. Cancellation: first; ends the connection.
   task<std::optional<message>> recv();
