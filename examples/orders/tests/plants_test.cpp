@@ -1,4 +1,4 @@
-// Each leak that can be planted is found by the command line tool, in its line, and its twin is not.
+// Each leak that can be planted is found by the command line tool and shown on the debug page, in its line, and its twin is not.
 #include "plants.hpp"
 
 #include <map>
@@ -22,6 +22,12 @@ std::set<std::string> marked(const std::string& name) {
   return places;
 }
 
+std::string place(const json& at) {
+  std::string file = at.at("file");
+  if (std::size_t const begin = file.find("examples/orders/"); begin != file.npos) file.erase(0, begin);
+  return file + ":" + std::to_string(at.at("line").get<int>());
+}
+
 const std::set<std::string_view> not_provable{"never-cancelled", "deaf-ticker", "kept-guard"};
 
 /// What the tool says of the process, by the grade and the place where goroutines wait: how many.
@@ -31,11 +37,17 @@ std::map<std::string, std::map<std::string, int>> found(const service& s, std::v
   EXPECT_EQ(p.code, 0) << p.error;
   std::map<std::string, std::map<std::string, int>> all;
   json const said = json::parse(p.out);
-  for (const json& f : said.at("targets").at(0).at("findings")) {
-    std::string file = f.at("wait").at("file");
-    if (std::size_t const at = file.find("examples/orders/"); at != file.npos) file.erase(0, at);
-    all[f.at("grade")][file + ":" + std::to_string(f.at("wait").at("line").get<int>())] += f.at("count").get<int>();
-  }
+  for (const json& f : said.at("targets").at(0).at("findings"))
+    all[f.at("grade")][place(f.at("wait"))] += f.at("count").get<int>();
+  return all;
+}
+
+/// What the debug page shows of leaks, by the place where goroutines wait.
+std::map<std::string, std::uint64_t> on_page(const service& s) {
+  json const shown = s.send({"GET", s.debug() + "/api/leaks", {}, {}}).body();
+  std::map<std::string, std::uint64_t> all;
+  for (const json& site : shown.at("sites"))
+    if (site.contains("at")) all[place(site.at("at"))] += site.at("count").get<std::uint64_t>();
   return all;
 }
 
@@ -75,6 +87,10 @@ TEST_P(Plant, is_proved_in_its_line_and_grows_with_the_load) {
   std::uint64_t n = 0;
   EXPECT_TRUE(eventually_here([&] { return (n = in_lines()) >= t.acknowledged; })) << n << " of " << t.acknowledged;
   EXPECT_GE(s.stats().at("leaks"), t.acknowledged);
+  std::uint64_t shown = 0;
+  for (const auto& [at, count] : on_page(s))
+    if (lines.contains(at)) shown += count;
+  EXPECT_GE(shown, t.acknowledged);
   EXPECT_EQ(s.end(), 0) << "what leaks ends with the service";
 }
 
@@ -100,6 +116,7 @@ TEST(Plants, written_right_are_no_leaks) {
   load_totals const t = s.load({.clients = 4, .during = 1s});
   EXPECT_TRUE(t.good());
   EXPECT_TRUE(found(s)["proven"].empty());
+  EXPECT_TRUE(on_page(s).empty());
   EXPECT_EQ(s.stats().at("leaks"), 0);
   EXPECT_LE(s.settled(before), before) << "every twin has ended";
   EXPECT_EQ(s.errors().find("proved to be leaked"), std::string::npos) << "at no time";
