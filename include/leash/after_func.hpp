@@ -78,15 +78,6 @@ class [[nodiscard]] start_handle {
   pending_start* p_;
 };
 
-/// What a callable that runs later is kept in. `what`: the function that was called.
-template <class F>
-pending_start* keep_for_later(const char* what, F&& fn, std::source_location where) {
-  using kept = std::decay_t<F>;
-  goroutine_core* g = running_goroutine(what, where);
-  if constexpr (shows_addresses<kept>) refuse_stack_addresses(what, std::addressof(fn), sizeof(kept), where);
-  return new pending_start_of<kept>(kept(std::forward<F>(fn)), *runtime_at(g->runtime_index), where);
-}
-
 class [[nodiscard]] timer : public start_handle {
   using start_handle::start_handle;
 };
@@ -98,22 +89,25 @@ class [[nodiscard]] registration : public start_handle {
 ///
 /// Fired, stopped or dropped, the timer lets go of fn at once; so it does when the runtime ends before it fires, which
 /// it does not keep from ending. An exception of fn comes out of run(). Once fired, fn may still run after the handle was
-/// dropped: what it refers to must live until it has run.
-/// Errors: std::invalid_argument for a negative duration; std::logic_error outside a runtime, and if fn is seen to refer
-/// to the running stack (what it refers to in coroutine frames is not checked: the handle usually lies there too).
+/// dropped: what it refers to must live until it has run. That is not checked.
+/// Errors: std::invalid_argument for a negative duration; std::logic_error outside a runtime.
 template <class F>
 timer after_func(nanoseconds d, F&& fn, std::source_location where = std::source_location::current()) {
   if (d < nanoseconds::zero()) throw_invalid("after_func: a negative duration", where);
-  pending_start* p = keep_for_later("after_func", std::forward<F>(fn), where);
+  goroutine_core* g = running_goroutine("after_func", where);
+  auto* p =
+      new pending_start_of<std::decay_t<F>>(std::decay_t<F>(std::forward<F>(fn)), *runtime_at(g->runtime_index), where);
   arm_start(p, d, where);
   return timer(p);
 }
 
 /// Runs fn in a goroutine under the runtime's root when the context ends; at once if it has ended. stop() or dropping
-/// the handle before that keeps it from running. What fn refers to, and errors: as after_func.
+/// the handle before that keeps it from running.
 template <class F>
 registration on_done(const context& c, F&& fn, std::source_location where = std::source_location::current()) {
-  pending_start* p = keep_for_later("on_done", std::forward<F>(fn), where);
+  goroutine_core* g = running_goroutine("on_done", where);
+  auto* p =
+      new pending_start_of<std::decay_t<F>>(std::decay_t<F>(std::forward<F>(fn)), *runtime_at(g->runtime_index), where);
   watch_start(p, c.node());
   return registration(p);
 }

@@ -154,8 +154,6 @@ struct scope_core : context_core {
 /// Throws std::logic_error if the stored callable points into the frames that die before the scope's members are
 /// joined, or into the worker's stack.
 void check_borrowing(scope_core*, goroutine_core* child, std::source_location where);
-/// Throws std::logic_error if these bytes hold an address in the part of the worker's stack that is in use.
-void refuse_stack_addresses(const char* where_to, const void* begin, std::size_t bytes, std::source_location where);
 [[noreturn]] LEASH_COLD void throw_over(std::source_location where);
 void set_name(goroutine_core*, const std::string& name);
 void inherit_locals(goroutine_core* child) noexcept;

@@ -301,27 +301,20 @@ void scope::adopt(goroutine_core* g, std::string* name, bool has_place, std::sou
 
 namespace {
 
-/// The part of a worker's stack that is in use.
-struct used_stack {
-  std::uintptr_t low, high;
-  used_stack(const void* top_frame, const worker& w) noexcept
-      : low(reinterpret_cast<std::uintptr_t>(top_frame)), high(reinterpret_cast<std::uintptr_t>(w.stack_top)) {}
-  bool holds(std::uintptr_t at) const noexcept {
-    return (at >= low && at < high) || is_on_shadowed_stack(at, low, high);
-  }
-};
-
 struct borrowing_check {
   scope_core* s;
   worker* w;
   std::source_location where;
-  used_stack stack;
+  std::uintptr_t low, high;  // the worker's stack in use
 
   void look(const std::byte* begin, std::size_t bytes) const {
+    auto const on_stack = [&](std::uintptr_t at) {
+      return (at >= low && at < high) || is_on_shadowed_stack(at, low, high);
+    };
     for (std::size_t i = 0; i + 8 <= bytes; i += 8) {
       std::uintptr_t word = 0;
       __builtin_memcpy(&word, begin + i, 8);
-      if (stack.holds(word)) [[unlikely]] {
+      if (on_stack(word)) [[unlikely]] {
         throw_misuse(
             "go(): the callable or an argument points into the running goroutine's stack, which is gone when the new "
             "goroutine runs: move the value in, or declare it in a coroutine outside the scope's body",
@@ -365,24 +358,11 @@ bool lends_frames(goroutine_core* g, const void* begin, std::size_t bytes) noexc
 void check_borrowing(scope_core* s, goroutine_core* child, std::source_location where) {
   worker* w = this_worker;
   if (w == nullptr || w->current == nullptr) return;
-  borrowing_check check{s, w, where, used_stack(__builtin_frame_address(0), *w)};
+  borrowing_check check{s, w, where, reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0)),
+                        reinterpret_cast<std::uintptr_t>(w->stack_top)};
   child->type->each_address(child, &check, [](void* to, const std::byte* begin, std::size_t bytes) {
     static_cast<borrowing_check*>(to)->look(begin, bytes);
   });
-}
-
-void refuse_stack_addresses(const char* where_to, const void* begin, std::size_t bytes, std::source_location where) {
-  used_stack const stack(__builtin_frame_address(0), *this_worker);
-  for (std::size_t i = 0; i + 8 <= bytes; i += 8) {
-    std::uintptr_t word = 0;
-    __builtin_memcpy(&word, static_cast<const std::byte*>(begin) + i, 8);
-    if (stack.holds(word)) [[unlikely]]
-      throw_misuse(
-          std::string(where_to) +
-              "(): the callable points into the running goroutine's stack, which may be gone when it runs: move "
-              "the value in, or share<T>() it",
-          where);
-  }
 }
 
 void remove_joiner(goroutine_core* target, waiter* w) noexcept {

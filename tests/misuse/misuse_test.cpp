@@ -249,26 +249,6 @@ LEASH_TEST(Misuse, AClosureThatPointsIntoTheWorkersStack) {
   });
 }
 
-void arms_from_a_plain_function(int& ran) {
-  int on_the_stack = 0;
-  auto add = [&on_the_stack] { ++on_the_stack; };
-  expect_in(said<std::logic_error>([&] { (void)after_func(0ms, add); }),
-            {"misuse_test.cpp", "after_func", "stack", "move"});
-  expect_in(said<std::logic_error>([&] { (void)on_done(this_context(), [&on_the_stack] { ++on_the_stack; }); }),
-            {"misuse_test.cpp", "on_done", "stack", "move"});
-  EXPECT_EQ(on_the_stack, 0);
-  EXPECT_TRUE(after_func(1h, [&ran] { ++ran; }).stop());  // that one lies in a frame
-  (void)on_done(this_context(), [&ran] { ++ran; });
-}
-LEASH_TEST(Misuse, ACallbackThatPointsIntoTheWorkersStack) {
-  int ran = 0;
-  arms_from_a_plain_function(ran);
-  co_await yield();
-  arms_from_a_plain_function(ran);
-  timer t = after_func(0ms, [&ran] { std::atomic_ref<int>(ran).store(1); });
-  co_await eventually([&] { return std::atomic_ref<int>(ran).load() == 1; }, "what refers to a frame to run");
-}
-
 LEASH_TEST(Misuse, WhatIsRefusedIsDestroyedAndTheScopeGoesOn) {
   int ran = 0;
   co_await with_scope([&](scope& s) -> task<> {
