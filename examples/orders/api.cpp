@@ -80,6 +80,7 @@ static task<http::response> get_newest(parts& p, http::request& q) {
 
 static task<http::response> get_report(parts& p, leash::semaphore& places, http::request& q) {
   std::chrono::milliseconds const how_long(number(q, "ms", 500, 60'000));
+  ++p.count.reports;
   auto const place = co_await places.acquire();
   co_await p.orders.audit(how_long);
   totals const t = co_await p.orders.count();
@@ -117,7 +118,8 @@ static task<http::response> get_stats(parts& p, http::request& q) {
                         {"relayed", c.relayed.load()},     {"fulfilled", c.fulfilled.load()},
                         {"refused", c.refused.load()},     {"repeated", c.repeated.load()},
                         {"cancelled", c.cancelled.load()}, {"timed_out", c.timed_out.load()},
-                        {"failed", c.failed.load()},       {"events_cut_off", c.events_cut_off.load()}};
+                        {"failed", c.failed.load()},       {"events_cut_off", c.events_cut_off.load()},
+                        {"reports", c.reports.load()}};
   sql::pool_stats const s = p.orders.stats();
   all["pool"] = {{"open", s.open}, {"idle", s.idle}, {"in_use", s.in_use}, {"waiting", s.waiting}};
   all["listeners"] = p.tell.listeners();

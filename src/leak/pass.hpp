@@ -77,6 +77,8 @@ extern std::atomic<void (*)(const leak_report&)> leaks_proved;
 bool has_young_confined(const leak_report&, nanoseconds) noexcept;
 /// Held during a pass, and while what it found is looked at: passes take turns.
 std::mutex& pass_lock() noexcept;
+/// The first phase of a pass, under pass_lock(): it has a number, and everything is read.
+void read_all(graph& known, const runtime* only, bool in_haste);
 
 /// "FILE:LINE".
 std::string site(std::source_location);

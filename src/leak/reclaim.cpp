@@ -52,9 +52,6 @@ bool kill(goroutine_core* g, std::uint64_t word, Before before) noexcept {
   return true;
 }
 
-/// Counts who waits for g's end, unless another reclaim does already: who unwinds can be leaked again, at the re-lock of a
-/// condition's wait.
-bool watch(goroutine_core* g) noexcept { return add_ref(g, ref_watch); }
 /// Somebody could ask why it was reclaimed: who has a handle, or its scope.
 bool may_be_asked(const goroutine_core* g) noexcept {
   return (g->refs.load(std::memory_order_relaxed) & ref_handle) != 0 || g->home->leaks_fail;
@@ -124,14 +121,15 @@ class killer {
   killer(const leak_report& r, const reclaim_options& o)
       : pass_(r.findings->pass), victims_(choose_victims(pass_, o)), told_(r) {}
   std::size_t left() const noexcept { return victims_.size() - at_; }
-  /// The next `most` of them, if their waits can still be cut: appends them to `killed`, and the caller has a ref_watch of
-  /// each.
+  /// The next `most` of them, if their waits can still be cut: appends them to `killed`, where there must be room, and the
+  /// caller has a ref_watch of each.
   void kill_some(std::size_t most, std::vector<goroutine_core*>& killed) {
     for (std::size_t const end = at_ + std::min(left(), most); at_ < end; ++at_) {
       if (at_ + ahead < victims_.size()) fetch(pass_.known.goroutine_at(victims_[at_ + ahead].node));
       victim const v = victims_[at_];
       kill(pass_.known.goroutine_at(v.node), pass_.known.words[v.node], [&](goroutine_core* g) {
-        if (watch(g)) killed.push_back(g);
+        // Another reclaim may watch it already: who unwinds can be leaked again, at the re-lock of a condition's wait.
+        if (add_ref(g, ref_watch)) killed.push_back(g);
         if (may_be_asked(g)) note_reclaimed(g, told_.why(v.id));
       });
     }
@@ -148,7 +146,10 @@ class killer {
 
 std::vector<goroutine_core*> kill_victims(const leak_report& r, const reclaim_options& o) {
   std::vector<goroutine_core*> killed;
-  if (r.findings != nullptr) killer(r, o).kill_some(SIZE_MAX, killed);
+  if (r.findings == nullptr) return killed;
+  killer victims(r, o);
+  killed.reserve(victims.left());
+  victims.kill_some(victims.left(), killed);
   return killed;
 }
 

@@ -47,7 +47,7 @@ std::mutex& pass_lock() noexcept {
   return lock;
 }
 
-leak_pass::leak_pass(const runtime* only, bool confined, bool in_haste) {
+void read_all(graph& known, const runtime* only, bool in_haste) {
   // Verdicts count from here on: whatever is cut short later may wake the judged, and makes a new generation.
   judged_anything.store(true, std::memory_order_relaxed);
   known.generation = verdict_generation();
@@ -55,6 +55,10 @@ leak_pass::leak_pass(const runtime* only, bool confined, bool in_haste) {
   current_pass.store(known.pass, std::memory_order_relaxed);
   heavy_fence();  // who does not see the new number when it leaves, did all that it did before this
   scan_all(known, only, in_haste);
+}
+
+leak_pass::leak_pass(const runtime* only, bool confined, bool in_haste) {
+  read_all(known, only, in_haste);
   mark_all(known, confined);
   find_knots(*this);
 }

@@ -135,7 +135,7 @@ class nats_store : public store {
     co_await blocking([&] {
       std::uint32_t const partition =
           o_.ordered_by_key ? (o.key.empty() ? next_++ : hash_of(o.key)) % o_.partitions : 0;
-      message_ptr m = make(subject_ + "m." + std::to_string(partition), body);
+      message_ptr m = make(subject_of(partition), body);
       if (!o.key.empty()) set(m, key_header, o.key);
       r = send(m, o.idempotency_key);
     });
@@ -271,7 +271,7 @@ class nats_store : public store {
       each_dead_letter([&](std::uint64_t sequence, natsMsg* m) {
         std::string const key = header(m, key_header);
         std::uint32_t const partition = o_.ordered_by_key ? hash_of(key) % o_.partitions : 0;
-        message_ptr again = make(subject_ + "m." + std::to_string(partition), body_of(m));
+        message_ptr again = make(subject_of(partition), body_of(m));
         if (!key.empty()) set(again, key_header, key);
         send(again, "revived-" + std::to_string(sequence));
         jsErrCode js{};
@@ -375,7 +375,7 @@ class nats_store : public store {
   void make_consumers() {
     for (std::uint32_t i = 0; i < consumers(); ++i) {
       std::string const name = consumer(i);
-      std::string const filter = subject_ + "m." + (o_.ordered_by_key ? std::to_string(i) : "*");
+      std::string const filter = o_.ordered_by_key ? subject_of(i) : subject_ + "m.*";
       jsConsumerConfig cfg;
       jsConsumerConfig_Init(&cfg);
       cfg.Durable = name.c_str();
@@ -422,7 +422,7 @@ class nats_store : public store {
       std::uint64_t const floor = std::min(one->AckFloor.Stream, c.delivered[i]);
       settled = settled && (one->NumAckPending == 0 || floor == c.delivered[i]);
       living += one->NumPending + static_cast<std::uint64_t>(one->NumAckPending);
-      floors[subject_ + "m." + std::to_string(i)] = floor;
+      floors[subject_of(i)] = floor;
       highest = std::max(highest, floor);
     }
     if (c.from == 0) c.last_pass = settled;
@@ -593,6 +593,7 @@ class nats_store : public store {
     check(js_GetStreamInfo(&i, js_.get(), stream.c_str(), nullptr, &js), js, "cannot look at a stream");
     return stream_info_ptr(i);
   }
+  std::string subject_of(std::uint32_t partition) const { return subject_ + "m." + std::to_string(partition); }
   consumer_list_ptr all_consumers() const {
     jsConsumerInfoList* all = nullptr;
     jsErrCode js{};

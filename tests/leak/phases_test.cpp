@@ -1,7 +1,6 @@
 // What happens between the phases of a pass: everything has been read, the totals have not. Here the test is the pass, and
 // makes it happen: the last sender goes out of sight after it was found, and nobody's park word tells. So the waiter must be
 // taken for live. The control: who could do that lets go before the pass, and the waiter is leaked.
-#include <leash/fence.hpp>
 #include <memory>
 
 #include "kernel.hpp"
@@ -15,13 +14,7 @@ using rx_t = receiver<int>;
 /// The first phase of a pass; the others come with leaked(). Nobody else makes one meanwhile.
 class pass_in_two {
  public:
-  pass_in_two() : alone_(pass_lock()) {
-    known_.generation = verdict_generation();
-    known_.pass = current_pass.load(std::memory_order_relaxed) + 1;
-    current_pass.store(known_.pass, std::memory_order_relaxed);
-    heavy_fence();
-    scan_all(known_, nullptr, false);
-  }
+  pass_in_two() : alone_(pass_lock()) { read_all(known_, nullptr, false); }
   bool leaked(const goroutine_core* g) {
     mark_all(known_, true);
     std::uint32_t const node = known_.node_of(g);

@@ -1,5 +1,7 @@
 #include "service.hpp"
 
+#include <gtest/gtest.h>
+
 #include <algorithm>
 #include <exception>
 #include <sstream>
@@ -81,6 +83,12 @@ std::size_t service::settled(std::size_t goroutines) const {
 load_totals service::load(load_settings set) const {
   set.url = url_;
   return leash::run({.workers = 2}, [&] { return drive(set); });
+}
+
+void cancelled_each_report(const service& s) {
+  json const n = s.stats().at("since_start");
+  EXPECT_GT(n.at("reports"), 0);
+  EXPECT_GE(n.at("cancelled"), n.at("reports"));
 }
 
 std::unique_ptr<service> started(std::vector<std::string> options) {

@@ -61,6 +61,9 @@ class service {
 /// Answers when the server that it needs does.
 std::unique_ptr<service> started(std::vector<std::string> options);
 
+/// After a load: none of its clients waits for a report, so each that was begun has been cancelled.
+void cancelled_each_report(const service&);
+
 inline const std::string apples = R"({"customer": "ann", "item": "apples", "quantity": 2})";
 
 /// What a program prints, and its exit code.
