@@ -69,6 +69,8 @@ class semaphore {
   acquire_operation acquire(std::size_t n = 1, std::source_location where = std::source_location::current());
   /// Permits that are free now.
   std::size_t available() const noexcept;
+  /// Goroutines in line now. Any thread.
+  std::size_t waiting() const noexcept { return core_->queue.size().load(std::memory_order_acquire); }
 
  private:
   semaphore_core* core_;

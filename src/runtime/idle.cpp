@@ -129,6 +129,38 @@ goroutine_core* look_after_others(worker& w, std::int64_t now) noexcept {
 
 namespace {
 
+// By all means but going to sleep.
+goroutine_core* look_for_work(worker& w, bool spin) noexcept {
+  runtime& rt = *w.rt;
+  poll_reactor(w, w.index);
+  if (goroutine_core* g = take_completed(w)) return g;
+  // Where there is a reactor, nobody hears of events while it spins; and what others push wakes it in its place.
+  if (spin && rt.io.load(std::memory_order_relaxed) == nullptr) {
+    std::uint32_t const spinners =
+        (rt.idle.load(std::memory_order_relaxed) & runtime::spinner_mask) / runtime::one_spinner;
+    if (spinners * 2 < rt.worker_count) {
+      rt.idle.fetch_add(runtime::one_spinner, std::memory_order_relaxed);
+      goroutine_core* found = nullptr;
+      w.left_some = false;
+      for (int round = 1; round <= (w.left_some ? longest_spin : spin_rounds) && found == nullptr &&
+                          !rt.stopping.load(std::memory_order_relaxed);
+           ++round) {
+        found = steal_work(w, round % queue_round == 0 ? stealing::patiently : stealing::new_ones);
+        for (int i = 0; i < 16 && found == nullptr; ++i) cpu_relax();
+      }
+      std::uint32_t const before = rt.idle.fetch_sub(runtime::one_spinner, std::memory_order_acq_rel);
+      if (found != nullptr) {
+        // The last one that looked for work has found some: if there is more, somebody must look for that.
+        if ((before & runtime::spinner_mask) == runtime::one_spinner && anything_to_do(rt)) rt.notify();
+        return found;
+      }
+    }
+  }
+  if (goroutine_core* g = steal_work(w, stealing::anything)) return g;
+  if (goroutine_core* g = w.queue.pop(w.single)) return g;
+  return w.fresh.pop(w.single);
+}
+
 // Looks after timers, and after workers that do not get on. Not null: found something to run here.
 goroutine_core* keep_watch(worker& w) noexcept {
   runtime& rt = *w.rt;
@@ -284,8 +316,12 @@ void sleep_until(worker& w, std::int64_t until) noexcept {
     rt.idle.fetch_add(joins, std::memory_order_relaxed);  // in one step, see unlink_sleeper
   }
   // The other half of the Dekker pair in notify(): a pusher that missed this sleeper is seen here. While somebody looks up
-  // each millisecond it would be found soon in any case; the fence stops the other processors.
-  if (!ticking) heavy_fence();
+  // each millisecond it would be found soon in any case; the fence stops the other processors. An only worker sleeps while
+  // no worker pushes, and inject() has a fence of its own.
+  if (rt.worker_count == 1)
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+  else if (!ticking)
+    heavy_fence();
   for (;;) {
     if (anything_to_do(rt)) break;
     {
@@ -319,38 +355,18 @@ goroutine_core* idle(worker& w) noexcept {
   bool spin = rt.worker_count > 1;
   w.poll = shortest_poll;
   for (;;) {
-    poll_reactor(w, w.index);
-    if (goroutine_core* g = take_completed(w)) return leave(rt, g);
-    // Where there is a reactor, nobody hears of events while it spins; and what others push wakes it in its place.
-    if (spin && rt.io.load(std::memory_order_relaxed) == nullptr) {
-      std::uint32_t const spinners =
-          (rt.idle.load(std::memory_order_relaxed) & runtime::spinner_mask) / runtime::one_spinner;
-      if (spinners * 2 < rt.worker_count) {
-        rt.idle.fetch_add(runtime::one_spinner, std::memory_order_relaxed);
-        goroutine_core* found = nullptr;
-        w.left_some = false;
-        for (int round = 1; round <= (w.left_some ? longest_spin : spin_rounds) && found == nullptr &&
-                            !rt.stopping.load(std::memory_order_relaxed);
-             ++round) {
-          found = steal_work(w, round % queue_round == 0 ? stealing::patiently : stealing::new_ones);
-          for (int i = 0; i < 16 && found == nullptr; ++i) cpu_relax();
-        }
-        std::uint32_t const before = rt.idle.fetch_sub(runtime::one_spinner, std::memory_order_acq_rel);
-        if (found != nullptr) {
-          // The last one that looked for work has found some: if there is more, somebody must look for that.
-          if ((before & runtime::spinner_mask) == runtime::one_spinner && anything_to_do(rt)) rt.notify();
-          return leave(rt, found);
-        }
-      }
+    // What has happened outside is heard when going to sleep, too, which takes no time then: where there is nothing else to do
+    // nobody asks first. But nothing is quiet before somebody has asked.
+    bool const asks = rt.io.load(std::memory_order_relaxed) == nullptr ||
+                      rt.in_flight.load(std::memory_order_relaxed) == 0 || anything_to_do(rt);
+    if (asks) {
+      if (goroutine_core* g = look_for_work(w, spin)) return leave(rt, g);
     }
-    if (goroutine_core* g = steal_work(w, stealing::anything)) return leave(rt, g);
-    if (goroutine_core* g = w.queue.pop(w.single)) return leave(rt, g);
-    if (goroutine_core* g = w.fresh.pop(w.single)) return leave(rt, g);
     if (rt.stopping.load(std::memory_order_acquire)) return nullptr;
 
     std::int64_t until = earliest_timer(rt);
     bool const last = (rt.idle.load(std::memory_order_relaxed) & runtime::sleeper_mask) + 1 == rt.worker_count;
-    if (last && !any_timer_awaited(rt) && rt.in_flight.load(std::memory_order_acquire) == 0 &&
+    if (last && asks && !any_timer_awaited(rt) && rt.in_flight.load(std::memory_order_acquire) == 0 &&
         rt.hooks.quiet != nullptr) {
       std::int64_t const now = look_at_clock(rt);
       if (now >= rt.quiet_again.load(std::memory_order_relaxed)) {

@@ -158,6 +158,8 @@ void runtime::inject(goroutine_core* const* all, std::size_t n) noexcept {
     spare = new (arena::allocate(arena::kind::frame, sizeof(goroutine_chunk))) goroutine_chunk;  // not under the lock
   }
   if (spare != nullptr) arena::deallocate(arena::kind::frame, spare, sizeof(goroutine_chunk));
+  // Threads that are no workers push here only, so an only worker needs no heavy fence to go to sleep.
+  std::atomic_thread_fence(std::memory_order_seq_cst);
   notify();
 }
 

@@ -27,7 +27,7 @@ class in_use {
 bool must_come_to_rest(session& s) { return s.reading == nullptr && !s.broken && s.d->under_way(); }
 
 // Before a statement, at rest: what is about to run means what its writer thinks.
-void make_ready(session& s, goroutine_core* g, std::shared_ptr<const std::string> text) {
+void make_ready(session& s, goroutine_core* g, const std::shared_ptr<const std::string>& text) {
   if (s.reading != nullptr)
     throw error(error_kind::misuse, "a cursor of this connection is still being read", {}, 0, *text);
   if (s.broken || s.d->broken()) {
@@ -37,11 +37,21 @@ void make_ready(session& s, goroutine_core* g, std::shared_ptr<const std::string
   if (s.depth > 0 && !s.d->in_transaction())
     throw error(error_kind::rolled_back, "the database has rolled back the transaction that this belongs to", "25P01",
                 0, *text);
-  s.home->started(s, g, std::move(text));
+  s.home->started(s, g, text);
 }
 
 std::shared_ptr<const std::string> savepoint(const char* verb, int level) {
   return std::make_shared<const std::string>(std::string(verb) + " leash_" + std::to_string(level));
+}
+
+/// D2: for what leaves its connection under way when it is cut short.
+task<> stopped_if_cut(session& s, task<> body) {
+  body_result<void> ran = co_await boundary_wait<void>(std::move(body));
+  if (ran.cut) {
+    if (s.d->under_way()) co_await bring_to_rest_inside(s);
+    co_await unwind_further{};
+  }
+  if (ran.error) std::rethrow_exception(std::move(ran.error));
 }
 
 }  // namespace
@@ -61,18 +71,35 @@ task<> bring_to_rest_inside(session& s) {
 
 // --- statements
 
-task<result> run_statement(session& s, request r, bool) {
+// A frame for all that it does: most of what a service asks of its pool is this.
+task<result> run_statement(session* on, std::shared_ptr<pool_core> from, request r, std::source_location where) {
   goroutine_core* const g = co_await this_goroutine{};
-  in_use const mine(s);
-  if (must_come_to_rest(s)) co_await bring_to_rest_inside(s);
+  connection own;
+  std::optional<in_use> mine;
+  if (on == nullptr) {
+    semaphore::permit permit = co_await from->permits.acquire();
+    if (!pool_core::hold_idle(own, from, permit, g, r.text, where))
+      co_await pool_core::look_or_open(own, std::move(from), permit, g, where);
+    on = &own.live();
+  } else {
+    mine.emplace(*on);
+    if (must_come_to_rest(*on)) co_await bring_to_rest_inside(*on);
+  }
+  session& s = *on;
   make_ready(s, g, r.text);
   result out;
-  co_await s.d->start(r, out, SIZE_MAX);
+  body_result<void> ran = co_await boundary_wait<void>(s.d->start(r, out, SIZE_MAX));
+  if (ran.cut) {
+    if (s.d->under_way()) co_await bring_to_rest_inside(s);
+    co_await unwind_further{};
+  }
+  if (ran.error) std::rethrow_exception(std::move(ran.error));
   co_return out;
 }
+task<result> run_statement(session& s, request r) { return run_statement(&s, nullptr, std::move(r), {}); }
 
 task<std::int64_t> connection::exec_request(session& s, request r) {
-  co_return (co_await run_statement(s, std::move(r), false)).affected();
+  co_return (co_await run_statement(s, std::move(r))).affected();
 }
 
 task<> run_script(session& s, std::shared_ptr<const std::string> text) {
@@ -80,7 +107,7 @@ task<> run_script(session& s, std::shared_ptr<const std::string> text) {
   in_use const mine(s);
   if (must_come_to_rest(s)) co_await bring_to_rest_inside(s);
   make_ready(s, g, text);
-  co_await s.d->script(std::move(text));
+  co_await stopped_if_cut(s, s.d->script(std::move(text)));
 }
 
 // --- cursors
@@ -91,7 +118,7 @@ task<cursor> open_cursor(session& s, request r) {
   if (must_come_to_rest(s)) co_await bring_to_rest_inside(s);
   make_ready(s, g, r.text);
   result first;
-  co_await s.d->start(r, first, rows_at_once);
+  co_await stopped_if_cut(s, s.d->start(r, first, rows_at_once));
   co_return cursor(&s, std::move(first), r.text);
 }
 
@@ -139,7 +166,7 @@ task<std::optional<row>> cursor::next() {
         c.why_ = "its statement failed or was cancelled";
       }
     } end{*this};
-    co_await s.d->more(got_, rows_at_once);
+    co_await stopped_if_cut(s, s.d->more(got_, rows_at_once));
     end.whole = true;
     if (got_.complete) leave();
   }
@@ -189,7 +216,7 @@ task<> begin_level(session& s, int level, transaction_options o, bool& tried, se
   make_ready(s, g, text);
   tried = true;
   if (level == 1) {
-    co_await s.d->script(std::move(text));
+    co_await stopped_if_cut(s, s.d->script(std::move(text)));
   } else {
     // Whether a savepoint was made must be known, or it cannot be rolled back to. It waits for nobody.
     if (!co_await shielded(s.home->options.settle_within, s.d->script(std::move(text)))) {
@@ -260,8 +287,7 @@ bool connection::in_transaction() const noexcept { return s_ != nullptr && s_->d
 
 task<> send_notification(session& s, std::string channel, std::string payload) {
   if (s.home->to.backend == backend::postgres) {
-    (void)co_await run_statement(s, request::make("SELECT pg_notify($1, $2)", std::move(channel), std::move(payload)),
-                                 false);
+    (void)co_await run_statement(s, request::make("SELECT pg_notify($1, $2)", std::move(channel), std::move(payload)));
   } else if (s.depth > 0) {
     s.to_notify.push_back({s.depth, std::move(channel), std::move(payload)});
   } else {

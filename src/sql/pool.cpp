@@ -11,11 +11,21 @@ namespace leash::sql {
 // --- a connection's place
 
 open_place::open_place(pool_core* p) noexcept : pool_(p) { p->open.fetch_add(1, std::memory_order_relaxed); }
-session::session(open_place p, std::unique_ptr<driver> made, clock::time_point now) noexcept
+session::session(open_place p, std::unique_ptr<driver> made, clock::time_point now)
     : place(std::move(p)), d(std::move(made)), opened_at(now) {
+  {
+    spin_guard guard(place.pool().lock);
+    place.pool().all.push_back(this);
+  }
   place.pool().opened.fetch_add(1, std::memory_order_relaxed);
 }
-session::~session() { place.pool().closed_count.fetch_add(1, std::memory_order_relaxed); }
+session::~session() {
+  {
+    spin_guard guard(place.pool().lock);
+    std::erase(place.pool().all, this);
+  }
+  place.pool().closed_count.fetch_add(1, std::memory_order_relaxed);
+}
 
 open_place::~open_place() {
   if (pool_ != nullptr) pool_->open.fetch_sub(1, std::memory_order_relaxed);
@@ -96,9 +106,11 @@ pool_core::pool_core(target t, pool_options o, std::source_location where)
     : to(std::move(t)), options(std::move(o)), permits(options.max_open, where), writers(1, where) {}
 pool_core::~pool_core() = default;
 
+[[noreturn]] static void refuse_acquire() { throw error(error_kind::misuse, "acquire: the pool was closed"); }
+
 std::unique_ptr<session> pool_core::take_idle() {
   spin_guard guard(lock);
-  if (closed) throw error(error_kind::misuse, "acquire: the pool was closed");
+  if (closed) refuse_acquire();
   if (idle.empty()) return nullptr;
   std::unique_ptr<session> s = std::move(idle.back());
   idle.pop_back();
@@ -120,39 +132,84 @@ task<std::unique_ptr<session>> pool_core::open_one() {
 }
 
 bool pool_core::worth_keeping(session& s, clock::time_point time) const noexcept {
-  if (s.broken || s.d->broken()) return false;
+  return !s.broken && !s.d->broken() && young_enough(s, time);
+}
+bool pool_core::young_enough(session& s, clock::time_point time) const noexcept {
   return to.in_memory || options.max_lifetime == nanoseconds::max() || time - s.opened_at < options.max_lifetime;
 }
 
-connection pool_core::hold(std::shared_ptr<pool_core> core, std::unique_ptr<session> owned, semaphore::permit permit,
-                           goroutine_core* g, clock::time_point time, std::source_location where) {
-  pool_core& p = *core;
-  std::shared_ptr<const std::string> last;  // goes without the lock
-  session* const s = owned.get();
-  {
-    spin_guard guard(p.lock);
-    if (p.options.held_limit != nanoseconds::max() && !p.watching) p.arm_watch(p.options.held_limit);
-    // Nothing throws from here on.
-    s->home = &p;
-    s->holder = g->id;
-    s->since = time;
-    s->acquired_at = where;
-    s->told = false;
-    s->statement.swap(last);
-    s->before = p.newest;
-    s->after = nullptr;
-    (p.newest != nullptr ? p.newest->after : p.oldest) = s;
-    p.newest = s;
-    ++p.in_use;
-    ++p.acquired;
-  }
-  return connection(std::move(permit), std::move(core), owned.release());
+void pool_core::hold_locked(session& s, goroutine_core* g, clock::time_point time, std::source_location where) {
+  if (options.held_limit != nanoseconds::max() && !watching) arm_watch(options.held_limit);
+  // Nothing throws from here on.
+  s.home = this;
+  s.held = true;
+  s.holder = g->id;
+  s.turn = acquired++;
+  s.since = time;
+  s.acquired_at = where;
+  s.told = false;
+  ++in_use;
 }
 
-void pool_core::started(session& s, goroutine_core* g, std::shared_ptr<const std::string> text) {
+bool pool_core::hold_idle(connection& c, std::shared_ptr<pool_core>& core, semaphore::permit& permit, goroutine_core* g,
+                          std::shared_ptr<const std::string> statement, std::source_location where) {
+  pool_core& p = *core;
+  clock::time_point const time = now();
+  session* s = nullptr;
+  {
+    spin_guard guard(p.lock);
+    if (p.closed) refuse_acquire();
+    if (p.idle.empty()) return false;
+    s = p.idle.back().get();
+    if (time - s->idle_since >= idle_for_a_while || !p.worth_keeping(*s, time)) return false;
+    p.hold_locked(*s, g, time, where);
+    s->statement.swap(statement);  // the last one goes without the lock
+    (void)p.idle.back().release();
+    p.idle.pop_back();
+  }
+  c.hold(permit, std::move(core), s);
+  return true;
+}
+
+namespace {
+struct opening_mark {
+  std::atomic<std::size_t>& n;
+  explicit opening_mark(std::atomic<std::size_t>& count) noexcept : n(count) {
+    n.fetch_add(1, std::memory_order_relaxed);
+  }
+  opening_mark(const opening_mark&) = delete;
+  ~opening_mark() { n.fetch_sub(1, std::memory_order_relaxed); }
+};
+}  // namespace
+
+task<> pool_core::look_or_open(connection& c, std::shared_ptr<pool_core> core, semaphore::permit& permit,
+                               goroutine_core* g, std::source_location where) {
+  clock::time_point time = now();
+  std::unique_ptr<session> s = core->take_idle();
+  while (s != nullptr && !core->is_well(*s, time)) {
+    co_await close_session(std::move(s));
+    s = core->take_idle();
+  }
+  if (s == nullptr) {
+    opening_mark const mark(core->opening);
+    s = co_await core->open_one();
+    time = now();
+  }
+  std::shared_ptr<const std::string> last;  // goes without the lock
+  {
+    spin_guard guard(core->lock);
+    core->hold_locked(*s, g, time, where);
+    s->statement.swap(last);
+  }
+  c.hold(permit, std::move(core), s.release());
+}
+
+void pool_core::started(session& s, goroutine_core* g, const std::shared_ptr<const std::string>& text) {
+  if (s.holder == g->id && s.statement == text) return;
+  std::shared_ptr<const std::string> last = text;  // goes without the lock
   spin_guard guard(lock);
   s.holder = g->id;  // a handle may have moved
-  s.statement.swap(text);
+  s.statement.swap(last);
 }
 
 void pool_core::give_back(session* s, semaphore::permit permit) noexcept {
@@ -173,14 +230,13 @@ void pool_core::give_back(session* s, semaphore::permit permit) noexcept {
   clock::time_point const time = now();
   {
     spin_guard guard(lock);
-    (s->before != nullptr ? s->before->after : oldest) = s->after;
-    (s->after != nullptr ? s->after->before : newest) = s->before;
+    s->held = false;
     --in_use;
-    if (oldest == nullptr && options.on_held && watching) {  // who is told could do anything: this timer counts
+    if (in_use == 0 && options.on_held && watching) {  // who is told could do anything: this timer counts
       not_needed.swap(watch_timer);
       watching = false;
     }
-    if (at_rest && worth_keeping(*s, time)) (void)keep_locked(owned, time);
+    if (at_rest && young_enough(*s, time)) (void)keep_locked(owned, time);
   }
   if (owned == nullptr) return;  // the permit goes after the connection has come (P1)
   bool const closes_now = (lost || at_rest) && s->d->closes_at_once();
@@ -254,7 +310,7 @@ void pool_core::watch() {
   spin_guard guard(lock);
   watching = false;
   if (closed) return;
-  for (session* s = oldest; s != nullptr; s = s->after) {
+  for (session* s : held_locked()) {
     if (s->told) continue;
     arm_watch(std::max(nanoseconds(s->since + options.held_limit - now()), nanoseconds(1)));
     return;
@@ -288,13 +344,20 @@ task<> pool_core::sweep() {
   for (auto& s : old) co_await close_session(std::move(s));
 }
 
+std::vector<session*> pool_core::held_locked() const {
+  std::vector<session*> some;
+  std::copy_if(all.begin(), all.end(), std::back_inserter(some), [](const session* s) { return s->held; });
+  std::sort(some.begin(), some.end(), [](const session* a, const session* b) { return a->turn < b->turn; });
+  return some;
+}
+
 std::vector<held_connection> pool_core::held(nanoseconds at_least, bool untold) {
   std::vector<held_connection> all;
   {
     spin_guard guard(lock);
     clock::time_point const time = now();
-    for (session* s = oldest; s != nullptr; s = s->after) {
-      if (time - s->since < at_least) break;  // oldest first
+    for (session* s : held_locked()) {
+      if (time - s->since < at_least) break;
       if (untold && s->told) continue;
       if (untold) s->told = true;
       held_connection h;
@@ -355,45 +418,19 @@ pool::~pool() {
   if (core_ != nullptr) core_->dispose(core_->shut());
 }
 
-namespace {
-struct waiting_mark {
-  std::atomic<std::size_t>& n;
-  explicit waiting_mark(std::atomic<std::size_t>& count) noexcept : n(count) {
-    n.fetch_add(1, std::memory_order_relaxed);
-  }
-  waiting_mark(const waiting_mark&) = delete;
-  ~waiting_mark() { n.fetch_sub(1, std::memory_order_relaxed); }
-};
-}  // namespace
-
 task<connection> pool::acquire_from(std::shared_ptr<pool_core> core, std::source_location where) {
   goroutine_core* const g = co_await this_goroutine{};
-  std::optional<waiting_mark> mark;
-  if (core->permits.available() == 0) mark.emplace(core->waiting);
   semaphore::permit p = co_await core->permits.acquire();
-  clock::time_point time = now();
-  std::unique_ptr<session> s = core->take_idle();
-  while (s != nullptr && !core->is_well(*s, time)) {
-    co_await close_session(std::move(s));
-    s = core->take_idle();
-  }
-  if (s == nullptr) {
-    if (!mark) mark.emplace(core->waiting);
-    s = co_await core->open_one();
-    time = now();
-  }
-  co_return pool_core::hold(std::move(core), std::move(s), std::move(p), g, time, where);
+  connection c;
+  if (!pool_core::hold_idle(c, core, p, g, nullptr, where))
+    co_await pool_core::look_or_open(c, std::move(core), p, g, where);
+  co_return c;
 }
 
 task<connection> pool::acquire(std::source_location where) { return acquire_from(core_, where); }
 
-static task<std::int64_t> exec_on(task<connection> a, request r) {
-  connection c = co_await std::move(a);
-  co_return (co_await run_statement(c.live(), std::move(r), false)).affected();
-}
-static task<result> query_on(task<connection> a, request r) {
-  connection c = co_await std::move(a);
-  co_return co_await run_statement(c.live(), std::move(r), true);
+static task<std::int64_t> exec_on(std::shared_ptr<pool_core> core, request r, std::source_location where) {
+  co_return (co_await run_statement(nullptr, std::move(core), std::move(r), where)).affected();
 }
 static task<> script_on(task<connection> a, std::string text) {
   connection c = co_await std::move(a);
@@ -404,10 +441,10 @@ static task<> notify_on(task<connection> a, std::string channel, std::string pay
   co_await c.notify(channel, payload);
 }
 task<std::int64_t> pool::exec_once(request r, std::source_location where) {
-  return exec_on(acquire_from(core_, where), std::move(r));
+  return exec_on(core_, std::move(r), where);
 }
 task<result> pool::query_once(request r, std::source_location where) {
-  return query_on(acquire_from(core_, where), std::move(r));
+  return run_statement(nullptr, core_, std::move(r), where);
 }
 task<> pool::script(std::string_view text, std::source_location where) {
   return script_on(acquire_from(core_, where), std::string(text));
@@ -430,12 +467,12 @@ pool_stats pool::stats() const {
     spin_guard guard(core_->lock);
     s.idle = core_->idle.size();
     s.in_use = core_->in_use;
+    s.acquired = core_->acquired;
     s.open = core_->open;
   }
-  s.waiting = core_->waiting;
+  s.waiting = core_->permits.waiting() + core_->opening;
   s.opened = core_->opened;
   s.closed = core_->closed_count;
-  s.acquired = core_->acquired;
   s.settled = core_->settled;
   s.replaced = core_->replaced;
   return s;

@@ -13,7 +13,7 @@
 #include <libpq-fe.h>
 #include <poll.h>
 
-#include <boost/container/small_vector.hpp>
+#include <algorithm>
 #include <charconv>
 #include <cstring>
 #include <leash/blocking.hpp>
@@ -74,65 +74,82 @@ error_kind kind_of(std::string_view state) noexcept {
 /// What the parameters are to libpq; refers to the request.
 class encoded {
  public:
-  encoded(const request& q) {
-    std::size_t const n = q.params.size();
-    own_.reserve(n);  // its elements must not move
-    for (const value& v : q.params) add(v, *q.text);
+  encoded(const request& q) : n_(q.params.size()) {
+    std::byte* at = few_;
+    if (n_ > few) at = (many_ = std::make_unique_for_overwrite<std::byte[]>(n_ * each)).get();
+    values_ = reinterpret_cast<const char**>(at);
+    lengths_ = reinterpret_cast<int*>(values_ + n_);
+    formats_ = lengths_ + n_;
+    types_ = reinterpret_cast<Oid*>(formats_ + n_);
+    own_ = reinterpret_cast<text*>(types_ + n_);
+    for (std::size_t i = 0; i < n_; ++i) set(i, q.params[i], *q.text);
   }
-  int count() const noexcept { return static_cast<int>(values_.size()); }
-  const Oid* types() const noexcept { return types_.data(); }
-  const char* const* values() const noexcept { return values_.data(); }
-  const int* lengths() const noexcept { return lengths_.data(); }
-  const int* formats() const noexcept { return formats_.data(); }
+  encoded(const encoded&) = delete;
+  int count() const noexcept { return static_cast<int>(n_); }
+  const Oid* types() const noexcept { return types_; }
+  const char* const* values() const noexcept { return values_; }
+  const int* lengths() const noexcept { return lengths_; }
+  const int* formats() const noexcept { return formats_; }
 
  private:
   // The server finds the types, as for a literal in quotes, except of bytes, which go as they are.
-  void add(const value& v, const std::string& statement) {
+  void set(std::size_t at, const value& v, const std::string& statement) {
     switch (v.type()) {
       case value_type::null:
-        return push(nullptr, 0, 0, 0);
+        return set(at, {});
       case value_type::boolean:
-        return push(*v.get_if<bool>() ? "t" : "f", 1, 0, 0);
+        return set(at, *v.get_if<bool>() ? "t" : "f");
       case value_type::integer:
-        return number(*v.get_if<std::int64_t>());
+        return number(at, *v.get_if<std::int64_t>());
       case value_type::real:
-        return number(*v.get_if<double>());
+        return number(at, *v.get_if<double>());
       case value_type::text: {
         auto& s = *v.get_if<std::string>();
         if (s.find('\0') != s.npos)
           throw error(error_kind::misuse, "a text with a zero byte, which PostgreSQL cannot hold", "22021", 0,
                       statement);
-        return push(s.c_str(), static_cast<int>(s.size()), 0, 0);
+        return set(at, s);
       }
       case value_type::bytes: {
         auto& b = *v.get_if<blob>();
-        return push(b.empty() ? "" : reinterpret_cast<const char*>(b.data()), static_cast<int>(b.size()), 1, bytea_oid);
+        return set(at, b.empty() ? "" : std::string_view(reinterpret_cast<const char*>(b.data()), b.size()), 1,
+                   bytea_oid);
       }
       case value_type::time:
-        own_.push_back(to_text(*v.get_if<time_point>()));
-        return push(own_.back().c_str(), static_cast<int>(own_.back().size()), 0, 0);
+        return own(at, [&](char* to, std::size_t) {
+          std::string const text = to_text(*v.get_if<time_point>());
+          return std::copy(text.begin(), text.end(), to);
+        });
     }
   }
   template <class N>
-  void number(N n) {
-    char text[40];
-    auto const r = std::to_chars(text, text + sizeof text, n);
-    own_.emplace_back(text, r.ptr);
-    push(own_.back().c_str(), static_cast<int>(own_.back().size()), 0, 0);
+  void number(std::size_t at, N n) {
+    own(at, [n](char* to, std::size_t room) { return std::to_chars(to, to + room, n).ptr; });
   }
-  void push(const char* v, int length, int format, Oid type) {
-    values_.push_back(v);
-    lengths_.push_back(length);
-    formats_.push_back(format);
-    types_.push_back(type);
+  template <class F>
+  void own(std::size_t at, F&& write) {
+    char* const begin = own_[at];
+    char* const end = write(begin, sizeof(text) - 1);
+    *end = '\0';
+    set(at, {begin, end});
   }
+  // A text ends with a zero, as libpq expects it.
+  void set(std::size_t at, std::string_view v, int format = 0, Oid type = 0) {
+    values_[at] = v.data();
+    lengths_[at] = static_cast<int>(v.size());
+    formats_[at] = format;
+    types_[at] = type;
+  }
+  using text = char[48];
   // Most statements have few parameters.
-  template <class T>
-  using few = boost::container::small_vector<T, 8>;
-  few<std::string> own_;
-  few<const char*> values_;
-  few<int> lengths_, formats_;
-  few<Oid> types_;
+  static constexpr std::size_t few = 8, each = sizeof(char*) + 2 * sizeof(int) + sizeof(Oid) + sizeof(text);
+  std::size_t const n_;
+  const char** values_;
+  int *lengths_, *formats_;
+  Oid* types_;
+  text* own_;  // numbers, and times
+  std::unique_ptr<std::byte[]> many_;
+  alignas(char*) std::byte few_[few * each];
 };
 
 blob decode_bytes(const char* text) {
@@ -152,25 +169,26 @@ value decode_number(const char* text, int length) {
   return value(n);
 }
 
-value decode(const PGresult* r, int at, int column) {
-  if (PQgetisnull(r, at, column)) return {};
+/// Made where it is to be.
+void decode(std::vector<value>& to, const PGresult* r, int at, int column) {
+  if (PQgetisnull(r, at, column)) return void(to.emplace_back());
   const char* const text = PQgetvalue(r, at, column);
   int const length = PQgetlength(r, at, column);
   switch (PQftype(r, column)) {
     case bool_oid:
-      return value(text[0] == 't');
+      return void(to.emplace_back(text[0] == 't'));
     case int8_oid:
     case int2_oid:
     case int4_oid:
     case oid_oid:
-      return decode_number<std::int64_t>(text, length);
+      return void(to.push_back(decode_number<std::int64_t>(text, length)));
     case float4_oid:
     case float8_oid:
-      return decode_number<double>(text, length);
+      return void(to.push_back(decode_number<double>(text, length)));
     case bytea_oid:
-      return value(decode_bytes(text));
+      return void(to.emplace_back(decode_bytes(text)));
     default:
-      return value(std::string(text, static_cast<std::size_t>(length)));
+      to.emplace_back(std::string(text, static_cast<std::size_t>(length)));
   }
 }
 
@@ -247,9 +265,38 @@ class postgres_driver final : public driver {
     }
   }
 
-  task<> start(const request& q, result& out, std::size_t most) override { return whole(begin(q, out, most)); }
-  task<> more(result& out, std::size_t most) override { return whole(collect(out, most)); }
-  task<> script(std::shared_ptr<const std::string> text) override { return whole(run_script(std::move(text))); }
+  // One frame, from sending to the last row.
+  task<> start(const request& q, result& out, std::size_t most) override {
+    for (bool again = false;; again = true) {
+      out = {};
+      prepared* one = known(*q.text);
+      if (one == nullptr)
+        co_await make_room();
+      else if (one->name.empty() && cache_size_ != 0)
+        co_await prepare(*one, q);
+      one = send(one, q);
+      if (most != SIZE_MAX && PQsetSingleRowMode(c_.get()) == 0) throw lost(*q.text);
+      if (text_ != q.text) text_ = q.text;
+      answer a{.named = &one->named, .fresh = flushed()};
+      if (!a.fresh) co_await flush();
+      while (!take(a, out, most)) {
+        co_await next_part(a);
+        read(a);
+      }
+      if (!a.failed) co_return;
+      if (again || in_transaction() || !out.rows_.empty() || !is_stale(*a.failed)) throw *a.failed;
+      co_await forget(*q.text, a.failed->sqlstate() != "26000");
+    }
+  }
+  task<> more(result& out, std::size_t most) override { return collect(out, most); }
+  task<> script(std::shared_ptr<const std::string> text) override {
+    if (PQsendQuery(c_.get(), text->c_str()) == 0) throw lost(*text);
+    bool const fresh = flushed();
+    if (!fresh) co_await flush();
+    text_ = std::move(text);
+    result none;
+    co_await collect(none, SIZE_MAX, fresh);
+  }
 
   task<bool> settle() override {
     if (c_ == nullptr || PQstatus(c_.get()) == CONNECTION_BAD) co_return false;
@@ -405,52 +452,8 @@ class postgres_driver final : public driver {
     }
   };
 
-  /// Q2.
-  task<> whole(task<> body) {
-    struct work {
-      static task<> run(postgres_driver& d, bool& ok) { ok = co_await d.settle(); }
-    };
-    body_result<void> r = co_await boundary_wait<void>(std::move(body));
-    if (r.cut) {
-      bool ok = false;
-      try {
-        if (!co_await shielded(within_, work::run(*this, ok))) ok = false;
-      } catch (...) {
-        ok = false;
-      }
-      if (!ok) broken_ = true;
-      co_await unwind_further{};
-    }
-    if (r.error) std::rethrow_exception(std::move(r.error));
-  }
-
   // --- statements
 
-  task<> begin(const request& q, result& out, std::size_t most) {
-    encoded const params(q);
-    for (bool again = false;; again = true) {
-      out = {};
-      prepared* const one = known(*q.text);
-      if (one == nullptr)
-        co_await make_room();
-      else if (one->name.empty() && cache_size_ != 0)
-        co_await prepare(*one, q, params);
-      send(one, q, params);
-      if (most != SIZE_MAX && PQsetSingleRowMode(c_.get()) == 0) throw lost(*q.text);
-      bool const fresh = flushed();
-      if (!fresh) co_await flush();
-      text_ = q.text;
-      std::optional<error> stale;
-      try {
-        co_await collect(out, most, fresh);
-      } catch (const error& e) {
-        if (again || in_transaction() || !out.rows_.empty() || !is_stale(e)) throw;
-        stale = e;
-      }
-      if (!stale) co_return;
-      co_await forget(*q.text, stale->sqlstate() != "26000");
-    }
-  }
   /// A prepared statement whose result would be of another type now, or that is gone.
   static bool is_stale(const error& e) {
     return e.sqlstate() == "26000" || (e.sqlstate() == "0A000" && e.message().find("cached plan") != std::string::npos);
@@ -458,6 +461,7 @@ class postgres_driver final : public driver {
 
   /// Null: it did not run yet, or so long ago that it was forgotten.
   prepared* known(const std::string& text) noexcept {
+    if (!cache_.empty() && cache_.front().text == text) return &cache_.front();
     auto const it = by_text_.find(text);
     if (it == by_text_.end()) return nullptr;
     cache_.splice(cache_.begin(), cache_, it->second);
@@ -467,27 +471,33 @@ class postgres_driver final : public driver {
     while (cache_.size() >= std::max<std::size_t>(cache_size_, 1))
       co_await forget(std::string(cache_.back().text), true);
   }
-  task<> prepare(prepared& one, const request& q, const encoded& p) {
+  task<> prepare(prepared& one, const request& q) {
     std::string name = "leash_" + std::to_string(++names_);
-    if (PQsendPrepare(c_.get(), name.c_str(), q.text->c_str(), p.count(), p.types()) == 0) throw lost(*q.text);
+    send_prepare(name, q);
     co_await flush();
     text_ = q.text;
     result none;
     co_await collect(none, SIZE_MAX);
     one.name = std::move(name);
   }
-  /// one: null for the first time. Its entry is the newest afterwards.
-  void send(const prepared* one, const request& q, const encoded& p) {
+  void send_prepare(const std::string& name, const request& q) {
+    encoded const p(q);
+    if (PQsendPrepare(c_.get(), name.c_str(), q.text->c_str(), p.count(), p.types()) == 0) throw lost(*q.text);
+  }
+  /// one: null for the first time. Its entry, which is the newest afterwards.
+  prepared* send(prepared* one, const request& q) {
+    encoded const p(q);
     if (one == nullptr) {
       cache_.push_front({*q.text});
       by_text_.emplace(cache_.front().text, cache_.begin());
+      one = &cache_.front();
     }
-    int const sent =
-        one == nullptr || one->name.empty()
-            ? PQsendQueryParams(c_.get(), q.text->c_str(), p.count(), p.types(), p.values(), p.lengths(), p.formats(),
-                                0)
-            : PQsendQueryPrepared(c_.get(), one->name.c_str(), p.count(), p.values(), p.lengths(), p.formats(), 0);
+    int const sent = one->name.empty() ? PQsendQueryParams(c_.get(), q.text->c_str(), p.count(), p.types(), p.values(),
+                                                           p.lengths(), p.formats(), 0)
+                                       : PQsendQueryPrepared(c_.get(), one->name.c_str(), p.count(), p.values(),
+                                                             p.lengths(), p.formats(), 0);
     if (sent == 0) throw lost(*q.text);
+    return one;
   }
 
   /// Takes a statement out of the cache.
@@ -504,36 +514,31 @@ class postgres_driver final : public driver {
     (void)co_await drain();  // in a failed transaction it stays until the connection ends
   }
 
-  task<> run_script(std::shared_ptr<const std::string> text) {
-    if (PQsendQuery(c_.get(), text->c_str()) == 0) throw lost(*text);
-    bool const fresh = flushed();
-    if (!fresh) co_await flush();
-    text_ = std::move(text);
-    result none;
-    co_await collect(none, SIZE_MAX, fresh);
+  struct answer {
+    std::shared_ptr<const columns>* named = nullptr;  // where its columns are kept for the next time
+    bool fresh = false;                               // nothing of it has been read yet
+    bool gone = false;                                // the connection, when more was to be read
+    std::optional<error> failed = {};
+  };
+  net::ready_operation next_part(answer& a) noexcept {
+    // What comes is news if nothing of the answer was read yet; after that libpq may have left some unread.
+    return std::exchange(a.fresh, false) ? socket_->arrived() : socket_->readable();
   }
-
-  /// Reads results into `out`: up to `most` rows, or all that are there after the first.
-  /// fresh: nothing of the answer has been read yet, so that what comes is news.
-  task<> collect(result& out, std::size_t most, bool fresh = false) {
+  void read(answer& a) noexcept { a.gone = PQconsumeInput(c_.get()) == 0; }
+  /// Takes what is there of it into `out`: up to `most` rows, or all that came with the first of them. True: that was enough.
+  bool take(answer& a, result& out, std::size_t most) {
     out.complete = false;
-    std::optional<error> failed;
     for (;;) {
-      if (most != SIZE_MAX && !failed && !out.rows_.empty() && (out.rows_.size() >= most || PQisBusy(c_.get()) != 0))
-        co_return;
-      while (PQisBusy(c_.get()) != 0) {
-        if (std::exchange(fresh, false))
-          co_await socket_->arrived();
-        else
-          co_await socket_->readable();  // libpq may have left some of the answer unread
-        if (read_some()) break;
-      }
+      // What the server said before it went is a result yet, and then that it went.
+      bool const busy = !std::exchange(a.gone, false) && PQisBusy(c_.get()) != 0;
+      if (most != SIZE_MAX && !a.failed && !out.rows_.empty() && (out.rows_.size() >= most || busy)) return true;
+      if (busy) return false;
       result_ptr const r(PQgetResult(c_.get()));
       if (r == nullptr) break;
       switch (ExecStatusType const status = PQresultStatus(r.get())) {
         case PGRES_SINGLE_TUPLE:
         case PGRES_TUPLES_OK:
-          take_rows(out, r.get());
+          take_rows(a, out, r.get());
           break;
         case PGRES_COMMAND_OK:
           out.affected_ += affected_by(r.get());
@@ -545,29 +550,35 @@ class postgres_driver final : public driver {
             broken_ = true;
             throw error(error_kind::misuse, "COPY is not for this interface", "0A000", 0, *text_);
           }
-          if (!failed) failed = refused(r.get(), *text_);
+          if (!a.failed) a.failed = refused(r.get(), *text_);
       }
     }
     while (std::unique_ptr<PGnotify, free_memory> const n{PQnotifies(c_.get())}) {
     }
-    if (failed) throw *failed;
+    if (a.failed) return true;
     if (PQstatus(c_.get()) == CONNECTION_BAD) throw lost(*text_);
-    if (out.names == nullptr) name_columns(out, nullptr);
-    out.complete = true;
+    if (out.names == nullptr) name_columns(a, out, nullptr);
+    return out.complete = true;
   }
-  void name_columns(result& out, const PGresult* r) {
-    // What ran last is the newest in the cache.
-    std::shared_ptr<const columns>* const last =
-        !cache_.empty() && cache_.front().text == *text_ ? &cache_.front().named : nullptr;
-    if (last != nullptr && *last != nullptr && are_named(r, **last)) {
-      out.names = *last;
+  /// Takes it as it comes.
+  task<> collect(result& out, std::size_t most, bool fresh = false) {
+    answer a{.fresh = fresh};
+    while (!take(a, out, most)) {
+      co_await next_part(a);
+      read(a);
+    }
+    if (a.failed) throw *a.failed;
+  }
+  void name_columns(const answer& a, result& out, const PGresult* r) {
+    if (a.named != nullptr && *a.named != nullptr && are_named(r, **a.named)) {
+      out.names = *a.named;
       return;
     }
     auto names = std::make_shared<columns>();
     names->statement = text_;
     for (int i = 0, n = r != nullptr ? PQnfields(r) : 0; i < n; ++i) names->names.emplace_back(PQfname(r, i));
     out.names = std::move(names);
-    if (last != nullptr) *last = out.names;
+    if (a.named != nullptr) *a.named = out.names;
   }
   static bool are_named(const PGresult* r, const columns& as) noexcept {
     int const n = r != nullptr ? PQnfields(r) : 0;
@@ -576,14 +587,14 @@ class postgres_driver final : public driver {
       if (as.names[static_cast<std::size_t>(i)] != PQfname(r, i)) return false;
     return true;
   }
-  void take_rows(result& out, PGresult* r) {
-    if (out.names == nullptr) name_columns(out, r);
+  void take_rows(const answer& a, result& out, PGresult* r) {
+    if (out.names == nullptr) name_columns(a, out, r);
     int const n = PQntuples(r), width = PQnfields(r);
     out.rows_.reserve(out.rows_.size() + static_cast<std::size_t>(n));
     for (int i = 0; i < n; ++i) {
       std::vector<value> cells;
       cells.reserve(static_cast<std::size_t>(width));
-      for (int k = 0; k < width; ++k) cells.push_back(decode(r, i, k));
+      for (int k = 0; k < width; ++k) decode(cells, r, i, k);
       out.rows_.emplace_back(out.names, std::move(cells));
     }
     out.affected_ += affected_by(r);

@@ -36,7 +36,7 @@ class open_place {
 };
 
 struct session {
-  session(open_place, std::unique_ptr<driver>, clock::time_point now) noexcept;
+  session(open_place, std::unique_ptr<driver>, clock::time_point now);
   session(const session&) = delete;
   ~session();
 
@@ -56,13 +56,13 @@ struct session {
   };
   std::vector<pending_notification> to_notify;  // SQLite
 
-  // Under the pool's lock, while held.
-  std::uint64_t holder = 0;
+  // Under the pool's lock; who holds it may read them without.
+  bool held = false;
+  std::uint64_t holder = 0, turn = 0;  // turn: who came first
   clock::time_point since;
   std::source_location acquired_at;
   bool told = false;
   std::shared_ptr<const std::string> statement;
-  session *before = nullptr, *after = nullptr;
 };
 
 struct pool_core : std::enable_shared_from_this<pool_core> {
@@ -70,20 +70,27 @@ struct pool_core : std::enable_shared_from_this<pool_core> {
   ~pool_core();
 
   // --- acquire and give back
+  /// Puts the connection that was used last, and the permit, into g's empty handle; false: there is none, or it was idle for a
+  /// while. statement: that it is for, if it is for one. Errors: error (misuse) once it is closed.
+  static bool hold_idle(connection&, std::shared_ptr<pool_core>&, semaphore::permit&, goroutine_core*,
+                        std::shared_ptr<const std::string> statement, std::source_location);
+  static task<> look_or_open(connection&, std::shared_ptr<pool_core>, semaphore::permit&, goroutine_core*,
+                             std::source_location);
   /// Null: none is idle. Errors: error (misuse) once it is closed.
   std::unique_ptr<session> take_idle();
   /// Of one that was idle.
   bool is_well(session&, clock::time_point now);
   task<std::unique_ptr<session>> open_one();
-  static connection hold(std::shared_ptr<pool_core>, std::unique_ptr<session>, semaphore::permit, goroutine_core*,
-                         clock::time_point now, std::source_location);
+  void hold_locked(session&, goroutine_core*, clock::time_point now, std::source_location)
+      LEASH_TSA(requires_capability(lock));
   /// Any thread.
   void give_back(session*, semaphore::permit) noexcept;
   /// False: there is no room for it.
   bool keep(std::unique_ptr<session>&, clock::time_point now) noexcept;
   bool keep_locked(std::unique_ptr<session>&, clock::time_point now) noexcept LEASH_TSA(requires_capability(lock));
   bool worth_keeping(session&, clock::time_point now) const noexcept;
-  void started(session&, goroutine_core*, std::shared_ptr<const std::string> text);
+  bool young_enough(session&, clock::time_point now) const noexcept;
+  void started(session&, goroutine_core*, const std::shared_ptr<const std::string>& text);
 
   // --- watching
   // One timer each, armed while there is something to look at; under the lock. In a goroutine.
@@ -92,6 +99,8 @@ struct pool_core : std::enable_shared_from_this<pool_core> {
   void watch();
   task<> sweep();
   std::vector<held_connection> held(nanoseconds at_least, bool untold);
+  /// Held, who came first first.
+  std::vector<session*> held_locked() const LEASH_TSA(requires_capability(lock));
 
   /// Takes out what is idle; refuses who comes from now on.
   std::vector<std::unique_ptr<session>> shut() noexcept;
@@ -111,17 +120,22 @@ struct pool_core : std::enable_shared_from_this<pool_core> {
   semaphore writers;  // SQLite: transactions that write, one at a time
 
   // Before `idle`: sessions count their end.
-  std::atomic<std::size_t> open{0}, in_use{0}, waiting{0};
-  std::atomic<std::uint64_t> opened{0}, closed_count{0}, acquired{0}, settled{0}, replaced{0};
+  std::atomic<std::size_t> open{0}, opening{0};  // opening: goroutines that do
+  std::atomic<std::uint64_t> opened{0}, closed_count{0}, settled{0}, replaced{0};
 
-  spin_lock lock;                                // all below; for moments, never across a wait
-  std::vector<std::unique_ptr<session>> idle;    // the newest last
-  session *oldest = nullptr, *newest = nullptr;  // held
+  spin_lock lock;  // all below; for moments, never across a wait
+  std::vector<session*> all;
+  std::vector<std::unique_ptr<session>> idle;  // the newest last
+  std::size_t in_use = 0;
+  std::uint64_t acquired = 0;
   bool closed = false;
   bool watching = false, sweeping = false;
   std::optional<timer> watch_timer, sweep_timer;
   std::vector<member> members;
 };
+
+/// On a connection that somebody holds; null: on one of the pool's, which goes back then.
+task<result> run_statement(session* on, std::shared_ptr<pool_core>, request, std::source_location);
 
 // Shielded and bounded both; what does not come to rest is broken.
 /// No statement under way; a transaction stays.

@@ -1,3 +1,4 @@
+#include <array>
 #include <charconv>
 #include <cmath>
 #include <cstdio>
@@ -172,6 +173,17 @@ std::string value::to_string() const {
       return to_text(*get_if<time_point>());
   }
   return "?";
+}
+
+// Most programs run few statements, and each of them often.
+std::shared_ptr<const std::string> shared_text(std::string_view text) {
+  constexpr std::size_t places = 64, longest = 1024;
+  if (text.size() > longest) return std::make_shared<const std::string>(text);
+  thread_local std::array<std::shared_ptr<const std::string>, places> lately;
+  // Literals differ by their places; what does not is told by the comparison.
+  auto& at = lately[(reinterpret_cast<std::uintptr_t>(text.data()) / 8 + text.size()) % places];
+  if (at == nullptr || *at != text) at = std::make_shared<const std::string>(text);
+  return at;
 }
 
 }  // namespace leash::sql

@@ -220,6 +220,8 @@ enum leaving : unsigned {
   never_a_fence = 262144,         // who goes to sleep does without its fence also when nobody will look around
   joins_in_two_steps = 524288,    // a sleeper first, and then on watch
   leaves_in_two_steps = 1048576,  // on watch no more, and then no sleeper
+  foreign_without_fence =
+      2097152,  // a push from outside is as one of a worker, and an only worker sleeps without its fence
 };
 
 struct scheduler {
@@ -363,10 +365,12 @@ struct scheduler {
   }
   // 'q' pushes, 'w' pushes what an event has brought: who is on watch will see it. 'n' fills the next slot, 't' arms a timer. A thread that is no worker pushes only, or ('i') is what
   // happens outside.
-  void act(int me, const char* script) {
+  void act(int me, const char* script, bool is_worker = true) {
     for (int i = 0; script[i] != '\0'; ++i) switch (script[i]) {
         case 'q':
           queued[2 * me + i].full.store(true, std::memory_order_release);
+          // It has one in any case; several workers do not rely on that.
+          if (!is_worker && workers == 1 && !(how & foreign_without_fence)) atomics::fence(std::memory_order_seq_cst);
           notify();
           break;
         case 'w':
@@ -480,15 +484,21 @@ struct scheduler {
     for (;;) {
       if (!sleeps) {
         at(20);
-        if (poll_reactor(me)) return leave(relied);
-        at(2);
-        if (look_around(spin, relied, at)) return leave(relied);
+        if (!has_reactor || in_flight.load(std::memory_order_relaxed) == 0 || any(queued)) {
+          at(24);
+          if (poll_reactor(me)) return leave(relied);
+          at(2);
+          if (look_around(spin, relied, at)) return leave(relied);
+        }
         at(3);
         polls = any(timer);
         at(4);
         bool const ticks = go_to_sleep(me, polls);
         at(5, ticks);
-        if (!ticks && !(how & never_a_fence)) atomics::heavy_barrier();
+        if (workers == 1)
+          atomics::fence(std::memory_order_seq_cst);
+        else if (!ticks && !(how & never_a_fence))
+          atomics::heavy_barrier();
         at(6);
       }
       if (sleeps || !any(queued)) {
@@ -629,16 +639,16 @@ model::result work(crew c, unsigned how = as_it_is) {
           for (int l = 0; l < idle_ones; ++l) s.next[l].used = true;
       }
     int me = idle_ones;
-    auto start = [&](const char* script) {
+    auto start = [&](const char* script, bool is_worker) {
       if (script == nullptr) return;
       s.will_act(me, script);
       if (s.timer[me].used)  // its goroutine becomes the next of who finds it due
         for (int k = 0; k < idle_ones; ++k) s.next[k].used = true;
-      r.thread(script, [=, &s] { s.act(me, script); });
+      r.thread(script, [=, &s] { s.act(me, script, is_worker); });
       ++me;
     };
-    for (auto* script : c.busy) start(script);
-    start(c.foreign);
+    for (auto* script : c.busy) start(script, true);
+    start(c.foreign, false);
     r.finally([&s, c] {
       require(!s.any(s.queued) && !s.any(s.next) && !s.any(s.timer) && !s.any(s.event), "something is left");
       require(!c.undisturbed || s.asked == 0, "to be woken for what it would have found");
@@ -793,9 +803,19 @@ TEST(reactor_places, what_came_with_an_event_waits_for_whoever_is_on_watch) {
 
 // While it ticks the fence may be left out: somebody looks once more before it ends.
 TEST(reactor_places, a_push_is_lost_without_the_fence_of_who_sleeps_for_long) {
-  constexpr crew pushed{.foreign = "q", .quota = {1, 0}, .reactor = true};
-  EXPECT_PROVEN(work(pushed));
-  EXPECT_FOUND("deadlock", work(pushed, never_a_fence));
+  if (long_run()) EXPECT_PROVEN(work(bounded(pushes_from_outside, 1)));
+  EXPECT_FOUND("deadlock", work(bounded(pushes_from_outside, 2), never_a_fence));
+}
+
+// An only worker and whoever pushes from outside have a fence of their own each.
+TEST(an_only_worker, sees_what_is_pushed_from_outside) {
+  for (bool reactor : {false, true})
+    for (memory m : {memory::tso, memory::pso}) {
+      crew const pushed{.foreign = "q", .quota = {1, 0}, .reactor = reactor, .mem = m};
+      EXPECT_PROVEN(work(pushed));
+      EXPECT_FOUND("deadlock", work(pushed, foreign_without_fence));
+    }
+  EXPECT_PROVEN(work({.foreign = "iq", .quota = {2, 0}, .reactor = true}));
 }
 
 TEST(reactor_places, an_interrupt_that_does_not_last_is_lost) {

@@ -74,7 +74,7 @@ class [[nodiscard]] cursor {
   std::size_t at_ = 0;
 };
 
-task<result> run_statement(session&, request, bool rows_wanted);
+task<result> run_statement(session&, request);
 task<cursor> open_cursor(session&, request);
 task<> run_script(session&, std::shared_ptr<const std::string>);
 task<> send_notification(session&, std::string channel, std::string payload);
@@ -129,6 +129,8 @@ task<R> run_transaction(session& s, transaction_options options, kept_body<B> bo
 /// Thread safety: one goroutine at a time uses it (a second one is refused); it may be dropped by any thread.
 class [[nodiscard]] connection {
  public:
+  /// Holds none.
+  connection() noexcept {}
   connection(connection&& o) noexcept
       : permit_(std::move(o.permit_)), pool_(std::move(o.pool_)), s_(std::exchange(o.s_, nullptr)) {}
   connection& operator=(connection&& o) noexcept {
@@ -161,7 +163,7 @@ class [[nodiscard]] connection {
   template <class... A>
     requires parameters<A...>
   task<result> query(std::string_view text, A&&... args) {
-    return run_statement(live(), request::make(text, std::forward<A>(args)...), true);
+    return run_statement(live(), request::make(text, std::forward<A>(args)...));
   }
   /// As exec. Returns: a cursor over the rows, which need not fit into memory. It ends with the handle at the latest.
   template <class... A>
@@ -197,9 +199,12 @@ class [[nodiscard]] connection {
   int server_process() const noexcept;
   sql::backend backend() const noexcept;
 
-  /// For the library.
-  connection(semaphore::permit p, std::shared_ptr<pool_core> pool, session* s) noexcept
-      : permit_(std::move(p)), pool_(std::move(pool)), s_(s) {}
+  /// For the library: into an empty handle.
+  void hold(semaphore::permit& p, std::shared_ptr<pool_core> pool, session* s) noexcept {
+    permit_ = std::move(p);
+    pool_ = std::move(pool);
+    s_ = s;
+  }
   session& live() const {
     if (s_ == nullptr) throw_misuse("a sql::connection that was moved from or released");
     return *s_;
@@ -209,7 +214,7 @@ class [[nodiscard]] connection {
   static task<std::int64_t> exec_request(session&, request);
   semaphore::permit permit_;  // D1
   std::shared_ptr<pool_core> pool_;
-  session* s_;
+  session* s_ = nullptr;
 };
 
 }  // namespace leash::sql

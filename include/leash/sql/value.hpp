@@ -153,6 +153,9 @@ template <class... A>
 concept parameters =
     (bindable<A> && ...) || (sizeof...(A) == 1 && (std::convertible_to<A, std::span<const value>> && ...));
 
+/// A statement's text, shared with whoever used the same one lately on this thread.
+std::shared_ptr<const std::string> shared_text(std::string_view);
+
 /// A statement and its parameters, complete in itself.
 struct request {
   std::shared_ptr<const std::string> text;
@@ -161,7 +164,7 @@ struct request {
   template <class... A>
     requires parameters<A...>
   static request make(std::string_view text, A&&... args) {
-    request r{std::make_shared<const std::string>(text), {}};
+    request r{shared_text(text), {}};
     if constexpr ((bindable<A> && ...)) {
       r.params.reserve(sizeof...(A));
       (r.params.emplace_back(value(std::forward<A>(args))), ...);
