@@ -68,7 +68,7 @@ class [[nodiscard]] blocking_call : blocking_job, public operation_base {
       unwind_here();
       return;
     }
-    runtime_at(g->runtime_index)->in_flight.fetch_add(1, std::memory_order_relaxed);
+    runtime_at(g->runtime_index)->begin_outside();
     run = [](blocking_job* job) noexcept {
       auto& self = *static_cast<blocking_call*>(job);
       try {

@@ -72,7 +72,8 @@ struct worker {
   std::uint64_t id = 0, last_id = 0;               // goroutine ids reserved for this worker
   std::uint64_t random = 0;
   std::unique_ptr<ticks_seen[]> seen;               // of each worker
-  std::atomic<std::uint64_t> spawned{0}, ended{0};  // written by this worker only
+  std::atomic<std::uint64_t> spawned{0}, ended{0};  // goroutines; written by this worker only, as the next
+  std::atomic<std::uint64_t> begun{0}, over{0};     // see runtime::in_flight
 
   alignas(64) next_slot<goroutine_core> next;
   std::atomic<std::uint32_t> tick{0};          // goroutines run, mod 2^32; written by this worker only
@@ -138,9 +139,6 @@ struct runtime {
   simulation* sim = nullptr;
   std::atomic<std::uint64_t> next_id{1};
   std::atomic<std::uint64_t> foreign_spawned{0};
-  std::atomic<std::uint32_t> in_flight{
-      0};  // blocking calls and foreign awaitables: completions that will come from outside
-  std::atomic<std::uint32_t> visitors{0};  // see visit
   std::atomic<bool> stopping{false};
   std::unique_ptr<blocking_pool> blocking;
   std::atomic<reactor*> io{nullptr};  // set once, by use_reactor
@@ -159,6 +157,9 @@ struct runtime {
   goroutine_chunk* fresh_oldest = nullptr;
   goroutine_chunk* fresh_newest = nullptr;
   std::atomic<std::size_t> fresh_chunks{0};
+
+  std::atomic<std::uint64_t> foreign_over{0};  // see in_flight
+  std::atomic<std::uint32_t> visitors{0};      // see visit
 
   // idle: bits 0..11 sleeping workers, 12..23 workers looking for work, 24 a sentry is on watch
   alignas(64) std::atomic<std::uint32_t> idle{0};
@@ -204,6 +205,14 @@ struct runtime {
   /// From now on workers without work wait in `r`, unless there is one already. The one that is used.
   reactor& use_reactor(std::shared_ptr<reactor> r);
   std::size_t live_goroutines() const noexcept;
+  /// Completions that will come from outside: of blocking calls, I/O, foreign awaitables. Counted by each worker for itself: one
+  /// number for all would move between the processors with each wait. While others count it may be too many, never too few;
+  /// none: what those that came have made runnable is seen.
+  std::uint64_t in_flight() const noexcept;
+  /// On one of its workers.
+  void begin_outside() noexcept;
+  /// Any thread.
+  void end_outside(std::uint64_t n = 1) noexcept;
   /// Changes whenever a goroutine is run.
   std::uint64_t steps() const noexcept {
     std::uint64_t n = 0;
@@ -280,6 +289,11 @@ std::exception_ptr reclaimed_because(const goroutine_core*) noexcept;
 
 /// See sentinel().
 std::uint32_t verdict_generation() noexcept;
+
+inline void runtime::begin_outside() noexcept {
+  std::atomic<std::uint64_t>& n = this_worker->begun;
+  n.store(n.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+}
 
 /// The lock that guards g's joiners.
 extern spin_lock join_locks[64];

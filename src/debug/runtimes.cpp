@@ -21,7 +21,7 @@ std::vector<runtime_figures> look_at_runtimes() {
     std::uint32_t const idle = rt.idle.load(std::memory_order_relaxed);
     f.sleeping = idle & runtime::sleeper_mask;
     f.looking = (idle & runtime::spinner_mask) / runtime::one_spinner;
-    f.in_flight = rt.in_flight.load(std::memory_order_relaxed);
+    f.in_flight = static_cast<std::uint32_t>(rt.in_flight());
     if (rt.blocking != nullptr) f.blocking = rt.blocking->look();
     all.push_back(std::move(f));
   });

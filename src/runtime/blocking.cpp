@@ -64,7 +64,7 @@ void submit_blocking(goroutine_core* g, blocking_job* job) {
   try {
     rt.blocking->submit(job);
   } catch (...) {
-    if (g->try_claim()) rt.in_flight.fetch_sub(1, std::memory_order_relaxed);
+    if (g->try_claim()) rt.end_outside();
     throw;
   }
 }
@@ -76,7 +76,7 @@ void end_blocking(goroutine_core* g) noexcept {
     if (context_ended(g)) g->bits |= g_cut;
     schedule(g);
   }
-  rt.in_flight.fetch_sub(1, std::memory_order_release);
+  rt.end_outside();
 }
 
 }  // namespace leash

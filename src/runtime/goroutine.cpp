@@ -468,7 +468,7 @@ void foreign_end(goroutine_core* g) noexcept {
     if (context_ended(g)) g->bits |= g_cut;
     schedule(g);
   }
-  rt.in_flight.fetch_sub(1, std::memory_order_release);
+  rt.end_outside();
 }
 
 static foreign_resumer resumer_body(goroutine_core*) { co_return; }
@@ -476,12 +476,12 @@ static foreign_resumer resumer_body(goroutine_core*) { co_return; }
 foreign_resumer make_foreign_resumer(goroutine_core* g) { return resumer_body(g); }
 
 void foreign_begin(goroutine_core* g, waiter* w) noexcept {
-  runtime_at(g->runtime_index)->in_flight.fetch_add(1, std::memory_order_relaxed);
+  runtime_at(g->runtime_index)->begin_outside();
   publish_parked(g, w, 1, park_state::held);
 }
 
 void foreign_cancel(goroutine_core* g) noexcept {
-  if (g->try_claim()) runtime_at(g->runtime_index)->in_flight.fetch_sub(1, std::memory_order_relaxed);
+  if (g->try_claim()) runtime_at(g->runtime_index)->end_outside();
 }
 
 }  // namespace leash

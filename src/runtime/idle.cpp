@@ -186,7 +186,7 @@ goroutine_core* leave(runtime& rt, goroutine_core* found) noexcept {
     more = timer < rt.sentry_until.load(std::memory_order_relaxed);  // otherwise the sentry gets up in time
   }
   // Nobody would hear of what comes to this one's place, and it may compute for long.
-  if (!more && rt.io.load(std::memory_order_relaxed) != nullptr && rt.in_flight.load(std::memory_order_relaxed) != 0) {
+  if (!more && rt.io.load(std::memory_order_relaxed) != nullptr && rt.in_flight() != 0) {
     std::lock_guard guard(rt.idle_lock);
     start_ticking(rt);
   }
@@ -247,10 +247,7 @@ void hand_back(goroutine_core* g) noexcept {
   ended_outside(rt);
 }
 
-void ended_outside(std::uint16_t runtime_index) noexcept {
-  // Release: who finds nothing in flight finds what it has made runnable.
-  runtime_at(runtime_index)->in_flight.fetch_sub(1, std::memory_order_release);
-}
+void ended_outside(std::uint16_t runtime_index) noexcept { runtime_at(runtime_index)->end_outside(); }
 
 goroutine_core* take_completed(worker& w) noexcept {
   goroutine_core* const first = std::exchange(w.completed, nullptr);
@@ -268,7 +265,7 @@ goroutine_core* take_completed(worker& w) noexcept {
     w.rt->notify();
   else if (n > 1)
     w.rt->notify_watch();
-  w.rt->in_flight.fetch_sub(n, std::memory_order_release);
+  w.rt->end_outside(n);
   return first;
 }
 
@@ -302,7 +299,7 @@ void sleep_until(worker& w, std::int64_t until) noexcept {
       bool const polls = io == nullptr && !all_asleep;
       if (polls) until = std::min(until, steady_now() + std::int64_t{w.poll} * 1000);
       // In a reactor nobody sleeps for a time that short: setting the processor's timer costs more than most events do.
-      if (io != nullptr && (!all_asleep || rt.steps() != rt.looked_steps)) start_ticking(rt);
+      if (io != nullptr && !ticks(rt) && (!all_asleep || rt.steps() != rt.looked_steps)) start_ticking(rt);
       ticking = ticks(rt);
       if (rt.sentry == nullptr || until < rt.sentry_until.load(std::memory_order_relaxed)) {
         rt.sentry = &w;
@@ -311,9 +308,12 @@ void sleep_until(worker& w, std::int64_t until) noexcept {
         // slot after that wakes somebody to keep watch.
         joins += (polls || ticking ? runtime::has_sentry : 0) -
                  (rt.idle.load(std::memory_order_relaxed) & runtime::has_sentry);
+      } else {
+        until = INT64_MAX;
       }
     }
-    rt.idle.fetch_add(joins, std::memory_order_relaxed);  // in one step, see unlink_sleeper
+    // In one step, see unlink_sleeper. Release: who finds all asleep finds what they wait for, too.
+    rt.idle.fetch_add(joins, std::memory_order_release);
   }
   // The other half of the Dekker pair in notify(): a pusher that missed this sleeper is seen here. While somebody looks up
   // each millisecond it would be found soon in any case; the fence stops the other processors. An only worker sleeps while
@@ -322,14 +322,7 @@ void sleep_until(worker& w, std::int64_t until) noexcept {
     std::atomic_thread_fence(std::memory_order_seq_cst);
   else if (!ticking)
     heavy_fence();
-  for (;;) {
-    if (anything_to_do(rt)) break;
-    {
-      std::lock_guard guard(rt.idle_lock);
-      if (!w.asleep) break;
-      if (rt.sim == nullptr && rt.sentry != &w) until = INT64_MAX;
-    }
-    if (until != INT64_MAX && steady_now() >= until) break;
+  while (!anything_to_do(rt)) {
     if (io != nullptr) {
       std::lock_guard turn(io->turns[w.index].lock);  // who polls there now does not for long
       // Who polled may have taken its interrupt; it would be found a millisecond later.
@@ -339,8 +332,8 @@ void sleep_until(worker& w, std::int64_t until) noexcept {
       w.in_reactor = false;
       break;
     }
+    if (w.wake_word.load(std::memory_order_acquire) != 0 || (until != INT64_MAX && steady_now() >= until)) break;
     futex_wait(w.wake_word, 0, until);
-    if (w.wake_word.load(std::memory_order_acquire) != 0) break;
   }
   std::lock_guard guard(rt.idle_lock);
   if (w.asleep) {
@@ -357,17 +350,15 @@ goroutine_core* idle(worker& w) noexcept {
   for (;;) {
     // What has happened outside is heard when going to sleep, too, which takes no time then: where there is nothing else to do
     // nobody asks first. But nothing is quiet before somebody has asked.
-    bool const asks = rt.io.load(std::memory_order_relaxed) == nullptr ||
-                      rt.in_flight.load(std::memory_order_relaxed) == 0 || anything_to_do(rt);
+    bool const asks = rt.io.load(std::memory_order_relaxed) == nullptr || rt.in_flight() == 0 || anything_to_do(rt);
     if (asks) {
       if (goroutine_core* g = look_for_work(w, spin)) return leave(rt, g);
     }
     if (rt.stopping.load(std::memory_order_acquire)) return nullptr;
 
     std::int64_t until = earliest_timer(rt);
-    bool const last = (rt.idle.load(std::memory_order_relaxed) & runtime::sleeper_mask) + 1 == rt.worker_count;
-    if (last && asks && !any_timer_awaited(rt) && rt.in_flight.load(std::memory_order_acquire) == 0 &&
-        rt.hooks.quiet != nullptr) {
+    bool const last = (rt.idle.load(std::memory_order_acquire) & runtime::sleeper_mask) + 1 == rt.worker_count;
+    if (last && asks && !any_timer_awaited(rt) && rt.in_flight() == 0 && rt.hooks.quiet != nullptr) {
       std::int64_t const now = look_at_clock(rt);
       if (now >= rt.quiet_again.load(std::memory_order_relaxed)) {
         bool const moved = rt.hooks.quiet(&rt);

@@ -8,7 +8,11 @@ namespace leash {
 
 namespace {
 
-spin_lock outside_locks[64];
+// A line each: what is waited for on one worker must not move the lines of another.
+struct alignas(64) outside_lock {
+  spin_lock lock;
+};
+outside_lock outside_locks[64];
 
 template <class F>
 bool any_outside(goroutine_core* g, F f) noexcept {
@@ -27,13 +31,13 @@ outside_wait::~outside_wait() {
 }
 
 spin_lock& outside_wait::lock_of(const outside_wait* w) noexcept {
-  return outside_locks[(reinterpret_cast<std::uintptr_t>(w) >> 5) % 64];
+  return outside_locks[(reinterpret_cast<std::uintptr_t>(w) >> 5) % 64].lock;
 }
 
 void outside_wait::begin() noexcept {
   stage_.store(stage::running, std::memory_order_relaxed);
   parts_ = 1;
-  runtime_at(who->runtime_index)->in_flight.fetch_add(1, std::memory_order_relaxed);
+  runtime_at(who->runtime_index)->begin_outside();
   how_->start(this);
 }
 

@@ -1,5 +1,6 @@
 #include <bit>
 #include <leash/timers.hpp>
+#include <utility>
 
 namespace leash {
 
@@ -24,7 +25,9 @@ void timer_wheel::insert(timer_entry* t) noexcept {
   int const level = top < low_bits ? 0 : (top - low_bits) / 6 + 1;
   std::uint64_t const mask = level == 0 ? low_slots - 1 : 63;
   int const slot = first_of(level) + static_cast<int>((at >> shift_of(level)) & mask);
-  timer_entry*& head = slots_[slot];
+  t->lane = next_lane_;
+  next_lane_ = (next_lane_ + 1) % lanes;
+  timer_entry*& head = slots_[slot].first[t->lane];
   t->prev = nullptr;
   t->next = head;
   if (head != nullptr) head->prev = t;
@@ -35,9 +38,9 @@ void timer_wheel::insert(timer_entry* t) noexcept {
 
 void timer_wheel::unlink(timer_entry* t) noexcept {
   int const slot = t->place - 1;
-  (t->prev != nullptr ? t->prev->next : slots_[slot]) = t->next;
+  (t->prev != nullptr ? t->prev->next : slots_[slot].first[t->lane]) = t->next;
   if (t->next != nullptr) t->next->prev = t->prev;
-  if (slots_[slot] == nullptr) unmark(slot);
+  if (slots_[slot].empty()) unmark(slot);
   t->place = 0;
 }
 
@@ -111,11 +114,12 @@ bool timer_wheel::disarm(timer_entry* t) noexcept {
 }
 
 void timer_wheel::abandon_all() {
-  for (timer_entry*& head : slots_)
-    while (timer_entry* t = head) {
-      unlink(t);
-      t->abandon(t);
-    }
+  for (slot_lists& slot : slots_)
+    for (timer_entry*& head : slot.first)
+      while (timer_entry* t = head) {
+        unlink(t);
+        t->abandon(t);
+      }
 }
 
 std::size_t timer_wheel::expire(std::int64_t now) {
@@ -134,31 +138,36 @@ std::size_t timer_wheel::expire(std::int64_t now) {
       more = false;
       while (next_slot(slot, at) && at <= until) {
         now_ = at;
-        timer_entry*& head = slots_[slot];
+        slot_lists& here = slots_[slot];
         if (slot >= low_slots) {
-          timer_entry* list = head;
-          head = nullptr;
+          slot_lists all = std::exchange(here, {});
           unmark(slot);
-          while (list != nullptr) {
-            timer_entry* t = list;
-            list = t->next;
-            if (list != nullptr) __builtin_prefetch(list->next);
-            insert(t);
-          }
+          while (!all.empty())
+            for (timer_entry*& first : all.first)
+              if (timer_entry* t = first) {
+                first = t->next;
+                __builtin_prefetch(first);
+                insert(t);
+              }
           continue;
         }
         // All of a portion first: then what they wake is on its way into the cache, one beside the other.
         timer_entry* due[portion];
         std::size_t n = 0;
-        for (; head != nullptr && taken + n < portion; ++n) {
-          timer_entry* t = due[n] = head;
-          head = t->next;
-          t->place = 0;
-          awaited += !t->upkeep;
-          __builtin_prefetch(head);
-          __builtin_prefetch(t->wakes, 1);
-        }
-        head != nullptr ? void(head->prev = nullptr) : unmark(slot);
+        while (taken + n < portion && !here.empty())
+          for (timer_entry*& first : here.first) {
+            timer_entry* const t = first;
+            if (t == nullptr || taken + n == portion) continue;
+            due[n++] = t;
+            first = t->next;
+            t->place = 0;
+            awaited += !t->upkeep;
+            __builtin_prefetch(first);
+            __builtin_prefetch(t->wakes, 1);
+          }
+        for (timer_entry* first : here.first)
+          if (first != nullptr) first->prev = nullptr;
+        if (here.empty()) unmark(slot);
         taken += n;
         for (std::size_t i = 0; i < n; ++i)
           if (goroutine_core* g = due[i]->expire(due[i], later)) woken[woken_count++] = g;

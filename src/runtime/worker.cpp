@@ -123,6 +123,22 @@ std::size_t runtime::live_goroutines() const noexcept {
   return static_cast<std::size_t>(spawned + foreign_spawned.load(std::memory_order_relaxed) - ended);
 }
 
+std::uint64_t runtime::in_flight() const noexcept {
+  // As above: one that ends in between is counted.
+  std::uint64_t over = foreign_over.load(std::memory_order_acquire), begun = 0;
+  for (std::uint32_t i = 0; i < worker_count; ++i) over += workers[i].over.load(std::memory_order_acquire);
+  for (std::uint32_t i = 0; i < worker_count; ++i) begun += workers[i].begun.load(std::memory_order_relaxed);
+  return begun - over;
+}
+
+void runtime::end_outside(std::uint64_t n) noexcept {
+  worker* w = this_worker;
+  if (w != nullptr && w->rt == this)
+    w->over.store(w->over.load(std::memory_order_relaxed) + n, std::memory_order_release);
+  else
+    foreign_over.fetch_add(n, std::memory_order_release);
+}
+
 // --- making runnable
 
 static void free_chunks(goroutine_chunk* c) noexcept {
@@ -340,14 +356,14 @@ goroutine_core* steal_work(worker& w, stealing how) noexcept {
 // end soon may be waiting for a goroutine of this run, so the run goes on without it.
 static void make_simulated_call(worker& w, blocking_job* job) noexcept {
   runtime& rt = *w.rt;
-  std::uint32_t const before = rt.in_flight.load(std::memory_order_acquire);
+  std::uint64_t const before = rt.in_flight();
   try {
     rt.blocking->submit(job);
   } catch (...) {
     job->run(job);  // no thread is to be had
   }
   std::int64_t const until = steady_now() + (rt.sim->call_outlasted ? 0 : 100'000'000);
-  while (rt.in_flight.load(std::memory_order_acquire) >= before) {
+  while (rt.in_flight() >= before) {
     if (steady_now() >= until) {
       rt.sim->call_outlasted = true;
       return;
@@ -387,7 +403,7 @@ goroutine_core* find_simulated(worker& w) noexcept {
     if (rt.stopping.load(std::memory_order_acquire)) return nullptr;
     std::int64_t const next = w.timers.next_time();
     std::int64_t real = INT64_MAX;
-    if (rt.in_flight.load(std::memory_order_acquire) == 0) {
+    if (rt.in_flight() == 0) {
       if (w.timers.awaited() == 0 && rt.hooks.quiet != nullptr && (rt.hooks.quiet(&rt) || !s.ready.empty())) continue;
     } else if (next != INT64_MAX) {
       // Something outside is under way: until it ends, time passes here as it does there.

@@ -96,10 +96,9 @@ task<result> run_statement(session* on, std::shared_ptr<pool_core> from, request
   if (ran.error) std::rethrow_exception(std::move(ran.error));
   co_return out;
 }
-task<result> run_statement(session& s, request r) { return run_statement(&s, nullptr, std::move(r), {}); }
 
 task<std::int64_t> connection::exec_request(session& s, request r) {
-  co_return (co_await run_statement(s, std::move(r))).affected();
+  co_return (co_await run_statement(&s, nullptr, std::move(r))).affected();
 }
 
 task<> run_script(session& s, std::shared_ptr<const std::string> text) {
@@ -287,7 +286,8 @@ bool connection::in_transaction() const noexcept { return s_ != nullptr && s_->d
 
 task<> send_notification(session& s, std::string channel, std::string payload) {
   if (s.home->to.backend == backend::postgres) {
-    (void)co_await run_statement(s, request::make("SELECT pg_notify($1, $2)", std::move(channel), std::move(payload)));
+    (void)co_await run_statement(&s, nullptr,
+                                 request::make("SELECT pg_notify($1, $2)", std::move(channel), std::move(payload)));
   } else if (s.depth > 0) {
     s.to_notify.push_back({s.depth, std::move(channel), std::move(payload)});
   } else {

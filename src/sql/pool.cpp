@@ -443,9 +443,6 @@ static task<> notify_on(task<connection> a, std::string channel, std::string pay
 task<std::int64_t> pool::exec_once(request r, std::source_location where) {
   return exec_on(core_, std::move(r), where);
 }
-task<result> pool::query_once(request r, std::source_location where) {
-  return run_statement(nullptr, core_, std::move(r), where);
-}
 task<> pool::script(std::string_view text, std::source_location where) {
   return script_on(acquire_from(core_, where), std::string(text));
 }

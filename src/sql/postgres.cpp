@@ -1,7 +1,8 @@
 // PostgreSQL by libpq, non-blocking: a goroutine waits for its socket.
 //
 //   Q1. The PGconn is touched by one thread at a time; PQcancel uses a copy of what it needs.
-//   Q2. A statement that is cut short is cancelled on the server and read to its end before the unwinding goes on.
+//   Q2. A statement that is cut short is cancelled on the server and read to its end before the unwinding goes on: by
+//       settle(), which the session calls (V1).
 //   Q3. No statement is sent before PQcancel for an earlier one has returned: the server has signalled the process by then,
 //       and a process that reads its next command forgets a cancellation that came before. The empty statement that
 //       follows shows that it is well.

@@ -134,9 +134,6 @@ struct pool_core : std::enable_shared_from_this<pool_core> {
   std::vector<member> members;
 };
 
-/// On a connection that somebody holds; null: on one of the pool's, which goes back then.
-task<result> run_statement(session* on, std::shared_ptr<pool_core>, request, std::source_location);
-
 // Shielded and bounded both; what does not come to rest is broken.
 /// No statement under way; a transaction stays.
 task<> bring_to_rest_inside(session&);

@@ -503,10 +503,8 @@ struct scheduler {
       }
       if (sleeps || !any(queued)) {
         at(7);
-        idle_lock.lock();
-        bool const up = !asleep[me];
-        polls = sentry == me && sentry_polls;
-        idle_lock.unlock();
+        if (sleeps) polls = me == 0 && timer[0].used;  // see fall_asleep
+        bool const up = !has_reactor && wake[me].load(std::memory_order_acquire) != 0;
         at(has_reactor ? 18 : 8, up);
         if (!up && has_reactor) {
           turn[me].lock();
@@ -553,8 +551,8 @@ struct scheduler {
     at(17);
     return steal();
   }
-  // True: some sleeper will look around soon.
-  bool go_to_sleep(int me, bool polls) {
+  // True: some sleeper will look around soon. polls: there is a timer; afterwards, that it gets up for it.
+  bool go_to_sleep(int me, bool& polls) {
     idle_lock.lock();
     wake[me].store(0, std::memory_order_relaxed);
     asleep[me] = true;
@@ -569,6 +567,8 @@ struct scheduler {
       sentry = me;
       sentry_polls = polls;
       joins += (watches || ticks ? has_sentry : 0) - (idle.load(std::memory_order_relaxed) & has_sentry);
+    } else {
+      polls = false;
     }
     idle.fetch_add(joins, std::memory_order_relaxed);
     idle_lock.unlock();

@@ -47,6 +47,7 @@ LEASH_TEST(Semaphore, waits_in_order_of_arrival_whatever_the_weight) {
           },
           i, weights[i]);
       CO_ASSERT_TRUE(co_await parked("w" + std::to_string(i), "semaphore"));
+      EXPECT_EQ(sem.waiting(), std::size_t(i) + 1);
     }
     EXPECT_FALSE(try_select(sem.acquire(1)));  // two are free, but not past those who wait
     one.reset();

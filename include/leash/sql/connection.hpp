@@ -74,7 +74,8 @@ class [[nodiscard]] cursor {
   std::size_t at_ = 0;
 };
 
-task<result> run_statement(session&, request);
+/// On a connection that somebody holds; null: on one of the pool's, which goes back then.
+task<result> run_statement(session* on, std::shared_ptr<pool_core>, request, std::source_location = {});
 task<cursor> open_cursor(session&, request);
 task<> run_script(session&, std::shared_ptr<const std::string>);
 task<> send_notification(session&, std::string channel, std::string payload);
@@ -163,7 +164,7 @@ class [[nodiscard]] connection {
   template <class... A>
     requires parameters<A...>
   task<result> query(std::string_view text, A&&... args) {
-    return run_statement(live(), request::make(text, std::forward<A>(args)...));
+    return run_statement(&live(), nullptr, request::make(text, std::forward<A>(args)...));
   }
   /// As exec. Returns: a cursor over the rows, which need not fit into memory. It ends with the handle at the latest.
   template <class... A>

@@ -86,7 +86,8 @@ class pool {
   template <class... A>
     requires parameters<A...>
   task<result> query(std::string_view text, A&&... args) {
-    return query_once(request::make(text, std::forward<A>(args)...), std::source_location::current());
+    return run_statement(nullptr, core_, request::make(text, std::forward<A>(args)...),
+                         std::source_location::current());
   }
   task<> script(std::string_view text, std::source_location where = std::source_location::current());
   task<> notify(std::string_view channel, std::string_view payload,
@@ -115,7 +116,6 @@ class pool {
 
  private:
   task<std::int64_t> exec_once(request, std::source_location);
-  task<result> query_once(request, std::source_location);
   template <class R, class B>
   static task<R> transact(std::shared_ptr<pool_core> core, transaction_options options, kept_body<B> body,
                           std::source_location where) {
