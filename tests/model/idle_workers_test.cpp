@@ -503,10 +503,10 @@ struct scheduler {
       }
       if (sleeps || !any(queued)) {
         at(7);
-        if (sleeps) polls = me == 0 && timer[0].used;  // see fall_asleep
-        bool const up = !has_reactor && wake[me].load(std::memory_order_acquire) != 0;
-        at(has_reactor ? 18 : 8, up);
-        if (!up && has_reactor) {
+        // One whose place as sentry another has taken may get up for its time all the same; here it sleeps on, which helps nobody.
+        polls = sentry == me && sentry_polls;
+        at(has_reactor ? 18 : 8);
+        if (has_reactor) {
           turn[me].lock();
           at(22);
           if (wake[me].load(std::memory_order_acquire) == 0) {
@@ -516,9 +516,10 @@ struct scheduler {
             got = take_event(me);
           }
           turn[me].unlock();
+        } else if (polls) {
+          doze();
         } else {
-          if (!up && polls) doze();
-          if (!up && !polls) wake[me].await_exchange(1, 1, std::memory_order_acquire);
+          wake[me].await_exchange(1, 1, std::memory_order_acquire);
         }
       }
       sleeps = polls = false;

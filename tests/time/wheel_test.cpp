@@ -56,7 +56,7 @@ class wheel_run {
 std::int64_t some_time(std::mt19937_64& random, std::int64_t now, int grain_bits) {
   switch (random() % 4) {
     case 0:
-      return now + static_cast<std::int64_t>(random() % 4) << grain_bits;
+      return now + (static_cast<std::int64_t>(random() % 4) << grain_bits);
     case 1:
       return now + static_cast<std::int64_t>(random() % (std::uint64_t{5000} << grain_bits));
     case 2:
@@ -66,7 +66,7 @@ std::int64_t some_time(std::mt19937_64& random, std::int64_t now, int grain_bits
   }
 }
 
-class TimerWheel : public testing::TestWithParam<int> {};
+class TimerWheel : public ::testing::TestWithParam<int> {};
 
 TEST_P(TimerWheel, FiresWhatAPlainListWouldFire) {
   int const grain_bits = GetParam();
@@ -106,10 +106,10 @@ TEST_P(TimerWheel, FiresWhatAPlainListWouldFire) {
     }
   }
 }
-INSTANTIATE_TEST_SUITE_P(Grains, TimerWheel, testing::Values(0, 16));
+INSTANTIATE_TEST_SUITE_P(Grains, TimerWheel, ::testing::Values(0, 16));
 
 // A simulated run must be the same again, wherever its frames lie.
-TEST(TimerWheel, TheOrderDoesNotDependOnAddresses) {
+TEST(TimerWheelOrder, DoesNotDependOnAddresses) {
   constexpr int n = 50;
   wheel_run forth(n, 0), back(n, 0);
   for (int i = 0; i < n; ++i) {
