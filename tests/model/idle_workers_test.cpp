@@ -805,7 +805,7 @@ TEST(reactor_places, what_came_with_an_event_waits_for_whoever_is_on_watch) {
 // While it ticks the fence may be left out: somebody looks once more before it ends.
 TEST(reactor_places, a_push_is_lost_without_the_fence_of_who_sleeps_for_long) {
   if (long_run()) EXPECT_PROVEN(work(bounded(pushes_from_outside, 1)));
-  EXPECT_FOUND("deadlock", work(bounded(pushes_from_outside, 2), never_a_fence));
+  EXPECT_FOUND("deadlock", work(bounded(pushes_from_outside, 1), never_a_fence));
 }
 
 // An only worker and whoever pushes from outside have a fence of their own each.
