@@ -1,7 +1,6 @@
 #include "poller.hpp"
 
 #include <sys/eventfd.h>
-#include <sys/syscall.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
@@ -25,25 +24,19 @@ std::int64_t steady_nanoseconds() noexcept {
   return std::chrono::nanoseconds(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
-// By the system call itself: libc's functions are cancellation points of POSIX threads, which costs each call two locked
-// instructions.
-int wait_milliseconds(int epoll, epoll_event* events, int limit) noexcept {
-  return static_cast<int>(::syscall(SYS_epoll_pwait, epoll, events, most_at_once, limit, nullptr, 0));
-}
-
 int wait_for_events(int epoll, epoll_event* events, std::int64_t until) noexcept {
-  if (until == 0) return wait_milliseconds(epoll, events, 0);
-  if (until == INT64_MAX) return wait_milliseconds(epoll, events, -1);
+  if (until == 0) return ::epoll_wait(epoll, events, most_at_once, 0);
+  if (until == INT64_MAX) return ::epoll_wait(epoll, events, most_at_once, -1);
   std::int64_t const left = std::max<std::int64_t>(0, until - steady_nanoseconds());
   timespec const t{left / 1'000'000'000, left % 1'000'000'000};
   static std::atomic<bool> by_milliseconds{false};  // Linux before 5.11
   if (!by_milliseconds.load(std::memory_order_relaxed)) {
-    auto const n = static_cast<int>(::syscall(SYS_epoll_pwait2, epoll, events, most_at_once, &t, nullptr, 0));
+    int const n = ::epoll_pwait2(epoll, events, most_at_once, &t, nullptr);
     if (n >= 0 || (errno != ENOSYS && errno != EPERM)) return n;
     by_milliseconds.store(true, std::memory_order_relaxed);
   }
-  return wait_milliseconds(epoll, events,
-                           static_cast<int>(std::min<std::int64_t>((left + 999'999) / 1'000'000, INT_MAX)));
+  return ::epoll_wait(epoll, events, most_at_once,
+                      static_cast<int>(std::min<std::int64_t>((left + 999'999) / 1'000'000, INT_MAX)));
 }
 
 // The kernel's timer stands still until it is read.
