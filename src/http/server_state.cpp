@@ -201,7 +201,9 @@ shutdown_result server::state::cut_all() {
   {
     std::lock_guard guard(lock);
     for (connection* c : open) {
-      if (connection::phase_of(c->state.load(std::memory_order_relaxed)) == phase::idle) continue;
+      // One that lingers has given its last response.
+      phase const p = connection::phase_of(c->state.load(std::memory_order_relaxed));
+      if (p == phase::idle || p == phase::linger) continue;
       unfinished_request u;
       if (const route* to = c->at_route.load(std::memory_order_acquire)) u.route = to->pattern;
       u.method = c->at_method.load(std::memory_order_relaxed);

@@ -297,7 +297,10 @@ LEASH_TEST_REAL(Shutdown, ThatWasBegunCutsAtOnceWhenTheContextEnds) {
   http::server server(waiting(n), {.grace = 1h, .on_shutdown = [&](const http::shutdown_result& r) { told = r; }});
   cancel_source stop;
   EXPECT_FALSE(co_await serving_until(stop, server, [&](std::uint16_t port) {
-    raw idle(port), c(port);
+    raw idle(port), c(port), answered(port);
+    EXPECT_TRUE(answered.write("GET /none HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"));
+    EXPECT_EQ(answered.read().status, 404);
+    EXPECT_TRUE(answered.ends()) << "it lingers until the client closes";
     EXPECT_TRUE(c.write(get("/sleep")));
     EXPECT_TRUE(soon([&] { return n.inside == 1; }));
     server.shutdown();
