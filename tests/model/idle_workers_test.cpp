@@ -715,16 +715,10 @@ TEST(leaving_idle, a_look_without_a_fence_misses_what_was_pushed) {
 }
 
 // As it was: nothing is lost, but somebody is woken for each timer that is armed.
-TEST(leaving_idle, waking_somebody_for_every_timer_loses_nothing) {
-  if (!long_run()) GTEST_SKIP() << "of what is not done: in long runs only";
-  expect_no_wake_up_lost(at_all_timers);
-}
+TEST(leaving_idle, waking_somebody_for_every_timer_loses_nothing) { expect_no_wake_up_lost(at_all_timers); }
 
 // Sound, but not what idle.cpp does: there is hardly a worker that leaves and was not relied on.
-TEST(leaving_idle, looking_only_if_relied_on_loses_nothing) {
-  if (!long_run()) GTEST_SKIP() << "of what is not done: in long runs only";
-  expect_no_wake_up_lost(only_if_relied);
-}
+TEST(leaving_idle, looking_only_if_relied_on_loses_nothing) { expect_no_wake_up_lost(only_if_relied); }
 
 TEST(leaving_idle, who_has_spun_was_woken_or_was_the_sentry_was_relied_on) {
   EXPECT_FOUND("deadlock", work(woken_stays_busy, only_if_relied | woken_does_not_count));
